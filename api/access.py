@@ -1,6 +1,6 @@
-"""Who is calling, and may they?
+"""Access: authenticates callers and checks their scopes.
 
-`api/gate.py` asks for every request before any route sees it; routes ask here for the caller.
+`api/gate.py` calls it for every request before any route runs. Routes get the caller from here.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from api.oidc import TokenVerifier
 
 OPEN_PATHS = ("/health/live", "/health/ready")
-"""What a platform's probes ask without a key, under whatever name: they tell whether the process
-serves, and nothing else.
+"""The paths of a platform's probes, open to requests without a key and under any host name. They
+show only whether the process serves.
 """
 
 KEYS_PATH = "/api/v1/keys"
@@ -51,7 +51,8 @@ _OWNER_HELP = (
     "only they may name another owner."
 )
 _LOOKS = ("GET", "HEAD", "OPTIONS")
-# What only a proxy adds: whoever sent such a request is not on this machine, wherever the proxy is.
+# Headers that only a proxy adds. A request with one of them does not come from this machine, even
+# if the proxy runs on it.
 _FORWARDED = (
     "forwarded",
     "x-forwarded-for",
@@ -64,7 +65,7 @@ _FORWARDED = (
 
 
 class ShareUsed(Throttled):
-    """One owner has so many requests and WebSockets open as one may have."""
+    """The error of an owner who has as many requests and WebSockets open as one owner may have."""
 
     def __init__(self, share: int) -> None:
         super().__init__(
@@ -77,14 +78,14 @@ class ShareUsed(Throttled):
 
 
 class Access:
-    """Decides about one connection after the other.
+    """The access control of all connections.
 
     Args:
-        config: What the operator allows.
-        keys: Looks keys and tickets up.
+        config: The operator's settings.
+        keys: Looks up keys and tickets.
         ready: Raises while the store of keys is not open.
-        share: Most requests and WebSockets of one owner that are open at a time; the machine's own
-            user may have any number.
+        share: Most requests and WebSockets of one owner that are open at a time. The machine's own
+            user has no limit.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Access:
         self._tokens = _verifier(config)
 
     def check_door(self, connection: Connection) -> None:
-        """Check under which name the API was reached, and whose page asks.
+        """Check the host name of a request, and the origin of the page that sends it.
 
         Raises as `Door.check` does.
         """
@@ -111,10 +112,12 @@ class Access:
 
     @contextmanager
     def share_of(self, caller: Caller) -> Iterator[None]:
-        """Count a request, or a WebSocket, of an owner until it ends; keys of one owner share.
+        """Count a request or WebSocket of an owner until it ends.
+
+        All keys of an owner share one count.
 
         Raises:
-            ShareUsed: So many of them are open that others would find no place (code
+            ShareUsed: The owner has reached the limit, which leaves room for other owners (code
                 `too_many_open_requests`).
         """
         if caller.owner != LOCAL_OWNER and self._open[caller.owner] >= self._share:
@@ -128,16 +131,17 @@ class Access:
                 del self._open[caller.owner]
 
     async def identify(self, connection: Connection) -> Caller:
-        """Return who asks, with a key, a token or a ticket; or the machine's own user, where none
-        is needed.
+        """Return the caller that the request's key, token or ticket stands for.
+
+        The result is the machine's own user where no credential is needed.
 
         Raises:
-            Unauthenticated: Nobody, or nobody known.
-            Forbidden: They may not do such a thing (code `missing_scope`), or it came under a
-                foreign name (`foreign_host`).
-            Throttled: Too fast (code `rate_limited`), or too many wrong keys came from this address
-                (`too_many_wrong_keys`).
-            Unavailable: It cannot be found out at present.
+            Unauthenticated: The request carries no credential, or an unknown one.
+            Forbidden: The caller lacks the scope (code `missing_scope`), or the request has a
+                foreign host name (`foreign_host`).
+            Throttled: The caller sends too many requests (code `rate_limited`), or too many wrong
+                keys came from this address (`too_many_wrong_keys`).
+            Unavailable: The credential cannot be checked at the moment.
         """
         caller = await self._who(connection)
         if caller.credential is not None:
@@ -154,7 +158,7 @@ class Access:
             f"{connection['path']}?{unquote(connection.get('query_string', b'').decode('latin-1'))}"
         ):
             raise Unauthenticated(
-                "The URL contains a key, and logs and browser histories keep URLs. "
+                "The URL contains a key, and logs and browser histories store URLs. "
                 "Revoke this key and send a new one in a header.",
                 code="key_in_url",
             )
@@ -171,8 +175,9 @@ class Access:
     async def _looked_up(
         self, connection: Connection, credential: str, check: Callable[[str], Awaitable[Caller]]
     ) -> Caller:
-        """Ask a check about a credential, unless its address is over the limit of
-        `core.services.access.wrong_keys`.
+        """Check a credential, unless its address is over the limit of wrong keys.
+
+        `core.services.access.wrong_keys` holds that limit.
         """
         digest = digest_of(credential)
         recognised = self._wrong_keys.recognises(digest)
@@ -194,7 +199,7 @@ class Access:
         if caller.job_id is None:
             self._wrong_keys.remember(digest)
         else:
-            self._wrong_keys.forget(digest)  # a ticket is good once
+            self._wrong_keys.forget(digest)  # a ticket is valid only once
         return caller
 
     async def _check(self, credential: str) -> Caller:
@@ -206,8 +211,9 @@ class Access:
         raise refused()
 
     def expect(self, ticket: str) -> None:
-        """Recognise a ticket that this process has just made, however many wrong keys come from the
-        address that will bring it.
+        """Recognise a ticket that this process has just created.
+
+        The ticket is then accepted even if too many wrong keys came from the client's address.
         """
         self._wrong_keys.remember(digest_of(ticket))
 
@@ -221,7 +227,7 @@ class Access:
 
 
 def is_open(connection: Connection) -> bool:
-    """Return whether this is asked by probes, which have no key."""
+    """Return whether the path is one of a probe, which has no key."""
     return (
         connection["type"] == "http"
         and connection["method"] in _LOOKS
@@ -230,9 +236,9 @@ def is_open(connection: Connection) -> bool:
 
 
 def needed_scope(connection: Connection) -> Scope | None:
-    """Return what a caller must be allowed.
+    """Return the scope that a request needs.
 
-    New routes are covered without saying so: looking needs `read`, all else `submit`.
+    The rule also covers new routes: requests that only read need `read`, all others `submit`.
     """
     path = route_path(connection)
     if path in (KEYS_PATH, _FIGURES_PATH) or path.startswith(KEYS_PATH + "/"):
@@ -244,9 +250,7 @@ def needed_scope(connection: Connection) -> Scope | None:
 
 
 def _sees_figures(caller: Caller, connection: Connection) -> bool:
-    """Return whether these are the figures of all owners' work, asked for by the machine's own
-    user.
-    """
+    """Return whether the machine's own user asks for the metrics, which cover all owners."""
     return (
         caller.credential is None
         and connection["type"] == "http"
@@ -255,7 +259,7 @@ def _sees_figures(caller: Caller, connection: Connection) -> bool:
 
 
 def route_path(connection: Connection) -> str:
-    """Return the path as routes know it, without the prefix that a proxy was told to add."""
+    """Return the path as routes see it, without the prefix that a proxy adds."""
     path: str = connection["path"]
     return path.removeprefix(connection.get("root_path", ""))
 
@@ -263,7 +267,7 @@ def route_path(connection: Connection) -> str:
 def _verifier(config: AccessSection) -> TokenVerifier | None:
     if not config.oidc_issuer:
         return None
-    from api.oidc import TokenVerifier  # cryptography: only where tokens are taken
+    from api.oidc import TokenVerifier  # cryptography: only where tokens are accepted
 
     return TokenVerifier(
         issuer=config.oidc_issuer,
@@ -291,8 +295,9 @@ def _credential(headers: Headers) -> str | None:
 
 
 def _take_ticket_out(connection: Connection) -> str | None:
-    """Return the ticket in the address, and remove it there: servers log addresses when they accept
-    a WebSocket.
+    """Return the ticket in the URL, and remove it there.
+
+    Servers log the URL when they accept a WebSocket.
     """
     query = connection.get("query_string", b"")
     tickets = parse_qs(query.decode("latin-1")).get("ticket")
@@ -303,10 +308,10 @@ def _take_ticket_out(connection: Connection) -> str | None:
 
 
 async def identify(connection: HTTPConnection) -> Caller:
-    """Return the caller whom the gate let in.
+    """Return the caller that the gate has authenticated.
 
     Raises:
-        Unauthenticated: The gate was not asked.
+        Unauthenticated: The gate has not authenticated the request.
     """
     caller = getattr(connection.state, "caller", None)
     if not isinstance(caller, Caller):
@@ -315,10 +320,10 @@ async def identify(connection: HTTPConnection) -> Caller:
 
 
 async def identify_admin(caller: CallerDep) -> Caller:
-    """Return the caller, if they may see and do everything.
+    """Return the caller if it has the scope `admin`.
 
     Raises:
-        Forbidden: They may not (code `missing_scope`).
+        Forbidden: The caller lacks the scope (code `missing_scope`).
     """
     if not caller.may("admin"):
         raise missing_scope("admin")
@@ -329,11 +334,14 @@ async def choose_owner(
     caller: CallerDep,
     owner: Annotated[str | None, Query(max_length=300, description=_OWNER_HELP)] = None,
 ) -> str | None:
-    """Return whose things a listing shows: the caller's own; for an admin everybody's (None), or
-    those of the owner asked for.
+    """Return the owner whose items a listing shows.
+
+    A caller sees its own items. An admin sees the items of the requested owner, or of all owners
+    (None).
 
     Raises:
-        Forbidden: Others' were asked for (code `missing_scope`), whether there are such or not.
+        Forbidden: A caller without `admin` requested another owner's items (code `missing_scope`),
+            whether such items exist or not.
     """
     if owner is not None and owner != caller.owner and not caller.may("admin"):
         raise missing_scope("admin")

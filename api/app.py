@@ -42,12 +42,12 @@ from core.ports import Ports
 from core.version import muster_version
 
 FIRST_OPEN_S = 3.0
-"""How long a start waits for storage and database before it serves without them."""
+"""How long the start waits for storage and database. After that, the API serves without them."""
 
 DESCRIPTION = """Counts bison, cattle and persons in uploaded video.
 
-Submit a recording with `POST /api/v1/jobs`, follow the job, then fetch its results. Every error is a
-problem detail (RFC 9457) with a stable `code`."""
+Submit a recording with `POST /api/v1/jobs`, follow the job, then fetch its results. Every error is
+a problem detail (RFC 9457) with a stable `code`."""
 
 
 _ROUTES = (
@@ -93,13 +93,13 @@ def create_app(
     *,
     on_config: Callable[[ApiConfig], None] | None = None,
 ) -> FastAPI:
-    """Make an application. Nothing is read, opened or connected to before it starts.
+    """Return a new application. It reads, opens and connects to nothing before it starts.
 
     Args:
-        config: Configuration; read from the environment at the start where not given.
-        ports: Open ports, used as they are and not closed; made and opened from the configuration
-            where not given.
-        clock: Tells the time.
+        config: Configuration; default: read from the environment at the start.
+        ports: Open ports, which are used and not closed; default: made and opened from the
+            configuration.
+        clock: The clock.
         on_config: Called with the configuration at the start, before anything else is done.
     """
     app = _App(
@@ -110,10 +110,10 @@ def create_app(
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
-        docs_url=None,  # its own pages load their scripts from a CDN; `reference` serves them from files
+        docs_url=None,  # FastAPI's pages load scripts from a CDN
         redoc_url=None,
-        # Its own records whole query strings and exceptions; what is worth a span is one where it
-        # happens.
+        # FastAPI's own instrumentation records whole query strings and exceptions. The code creates
+        # the spans that matter itself.
         telemetry={
             "tracing": False,
             "metrics": False,
@@ -145,7 +145,7 @@ async def _lifespan(
     if ports is None:
         from core.bootstrap import (
             make_ports,
-        )  # brings the SDKs of every adapter: not for a process that was given its ports
+        )  # imports the SDKs of every adapter, which is not needed when the ports are given
 
         ports = make_ports(config)
     stop_tracing = _start_tracing(config.traces) if not given else None

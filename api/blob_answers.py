@@ -1,6 +1,4 @@
-"""Answer a request with a blob: conditional requests and single ranges of RFC 9110, bytes passed on
-as they come.
-"""
+"""Responses with a blob: conditional requests and single ranges of RFC 9110, streamed."""
 
 from __future__ import annotations
 
@@ -18,24 +16,24 @@ _RANGE = re.compile(r"bytes=\s*([0-9]*)-([0-9]*)\s*", re.IGNORECASE)
 
 
 def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
-    """Return (offset, length) of the one range that a `Range` header asks for.
+    """Return (offset, length) of the one range that a `Range` header requests.
 
     Args:
         header: The header, if any.
-        size_bytes: Size of the whole.
+        size_bytes: Size of the blob.
 
     Returns:
-        None where all is to be sent: no header, another unit, several ranges, or one that cannot be
-        read, as RFC 9110 allows.
+        None if the whole blob is to be sent: the header is missing, names another unit or several
+        ranges, or cannot be parsed, as RFC 9110 allows.
 
     Raises:
-        HttpError: 416: the range lies outside.
+        HttpError: 416: the range is outside the blob.
     """
     match = _RANGE.fullmatch(header or "")
     if match is None or match[1] == match[2] == "":
         return None
     if match[1] == "":
-        # A suffix: computed here, because not every storage server answers one rightly.
+        # A suffix range is computed here, because not every storage server handles one correctly.
         length = min(_number(match[2]), size_bytes)
         offset = size_bytes - length
     else:
@@ -62,7 +60,8 @@ def range_not_satisfiable(size_bytes: int) -> HttpError:
 def _number(digits: str) -> int:
     """Return a number of bytes.
 
-    What has more digits than any size is that large; Python reads at most 4300 of them.
+    A number with more digits than any size is replaced by a large one, because Python parses at
+    most 4300 digits.
     """
     return int(digits) if len(digits) <= 18 else 10**18
 
@@ -70,10 +69,10 @@ def _number(digits: str) -> int:
 async def blob_answer(
     request: Request, blobs: BlobStore, name: str, *, media_type: str, filename: str
 ) -> Response:
-    """Return a blob, or the part of it that is asked for.
+    """Return a response with a blob, or with the requested part of it.
 
     Raises:
-        NotFound, PreconditionFailed, Unavailable: Before the first byte is sent.
+        NotFound, PreconditionFailed, Unavailable: Raised before the first byte is sent.
         HttpError: 416.
     """
     info = await blobs.info(name)
@@ -82,8 +81,8 @@ async def blob_answer(
         "ETag": etag,
         "Last-Modified": format_datetime(info.modified_at_utc.replace(microsecond=0), usegmt=True),
         "Accept-Ranges": "bytes",
-        # A revision's files never change, but the address shows the newest revision: ask each time,
-        # and be told 304.
+        # The files of a revision never change, but the URL shows the newest revision. Caches must
+        # therefore revalidate each time, and get 304 if nothing changed.
         "Cache-Control": "private, no-cache",
         "Content-Disposition": f'inline; filename="{filename}"',
     }
@@ -102,8 +101,8 @@ async def blob_answer(
     if request.method == "HEAD" or length == 0:
         return Response(status_code=status, headers=headers, media_type=media_type)
     pieces = _pieces(blobs, info, offset, length)
-    # The first piece decides whether this is an answer or an error: read it while the status can
-    # still be chosen.
+    # The first piece decides between a response and an error. It is read while the status can still
+    # be chosen.
     first = await anext(pieces)
     return StreamingResponse(_with_first(first, pieces), status, headers, media_type)
 

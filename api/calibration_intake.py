@@ -1,6 +1,4 @@
-"""Turn a request that brings a calibration into its keys: JSON, a form with a file, or the file
-alone.
-"""
+"""The intake of calibrations: as JSON, as a form with a file, or as the file alone."""
 
 from __future__ import annotations
 
@@ -17,15 +15,15 @@ from core.domain.analysis import Point
 from core.errors import InvalidInput, TooLarge
 
 LABELS = ("name", "camera", "unit")
-"""What a form may say beside the file, and an address may say as parameters: it goes before what
-the file says.
+"""Labels that a form may contain beside the file, or a URL as parameters. They take precedence over
+the contents of the file.
 """
 
 _LONGEST_LABEL = 1000
 
 
 class CalibrationBody(BaseModel):
-    """A calibration: at least four pairs of a pixel and its place on the ground."""
+    """A calibration: at least four pairs of a pixel and its position on the ground."""
 
     name: str | None = Field(
         None, max_length=80, description="Unique. PUT takes it from the path instead."
@@ -36,8 +34,8 @@ class CalibrationBody(BaseModel):
     )
     ground_points: list[Point] = Field(
         min_length=4,
-        description="Places of these pixels: metres (x, y), or with `wgs84` degrees "
-        "(longitude, latitude).",
+        description="Positions of these pixels: metres (x, y), or with `wgs84` degrees (longitude, "
+        "latitude).",
     )
     unit: Literal["m", "wgs84"] = "m"
 
@@ -72,18 +70,20 @@ BODY_SCHEMA: dict[str, object] = {
 
 
 async def read_calibration(request: Request, *, name: str | None = None) -> dict[str, object]:
-    """Return what a request says of a calibration: `name`, `camera`, `image_points`,
-    `ground_points`, `unit`, as far as given.
+    """Return the calibration that a request contains.
+
+    The keys are `name`, `camera`, `image_points`, `ground_points` and `unit`, as far as they are
+    given.
 
     Args:
-        request: Its body is read; the server has limited its size.
-        name: What the address says; the body may say the same or nothing.
+        request: The request. Its body is read; the server has limited its size.
+        name: The name in the URL. The body may contain the same name or none.
 
     Raises:
-        InvalidInput: A part that is not known or doubled, or a body that names another calibration
-            than the address (`name_differs`).
+        InvalidInput: A part is unknown or doubled, or the body names another calibration than the
+            URL (`name_differs`).
         InvalidCalibration: The file cannot be read (code `bad_calibration_file`).
-        MalformedRequest: No JSON, no multipart.
+        MalformedRequest: The body is neither JSON nor multipart.
         TooLarge: A label is too long (code `too_large`).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -129,7 +129,8 @@ async def _read_form(request: Request) -> dict[str, object]:
                     )
                 else:
                     raise InvalidInput(
-                        f"Unknown form part '{part.name[:80]}'. Known parts: file, {', '.join(LABELS)}.",
+                        f"Unknown form part '{part.name[:80]}'. Known parts: file, "
+                        f"{', '.join(LABELS)}.",
                         code="unknown_part",
                     )
     if file is None:

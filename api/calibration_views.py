@@ -1,4 +1,4 @@
-"""Calibrations as the API shows them."""
+"""The views of calibrations in responses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CalibrationSummary(BaseModel):
     unit: Literal["m", "wgs84"]
     pairs: int = Field(examples=[8])
     created_at_utc: UtcDatetime
-    updated_at_utc: UtcDatetime = Field(description="When its points were last replaced.")
+    updated_at_utc: UtcDatetime = Field(description="When the points were last replaced.")
 
 
 class CalibrationPage(BaseModel):
@@ -33,7 +33,7 @@ class CalibrationPage(BaseModel):
 
     items: list[CalibrationSummary]
     next_cursor: str | None = Field(
-        description="Give it as `cursor` for the next page; null on the last one."
+        description="Send it as `cursor` for the next page; null on the last page."
     )
 
 
@@ -44,27 +44,28 @@ class Horizon(BaseModel):
     """
 
     coefficients: tuple[float, float, float] = Field(
-        description="a, b, c of the line a·x + b·y + c = 0, px, that is the horizon."
+        description="a, b, c of the horizon a·x + b·y + c = 0, px."
     )
     least: float = Field(
-        description="Below it the ground is farther off than the calibrated points can tell."
+        description="Below it the ground is farther away than the calibrated points can determine."
     )
     line: tuple[Point, Point] | None = Field(
-        description="Two points of the horizon, px, beside the calibrated ones; null where the camera looks straight down."
+        description="Two points of the horizon, px, beside the calibrated ones; null if the camera "
+        "looks straight down."
     )
 
 
 class FitView(BaseModel):
-    """What was fitted."""
+    """The result of the fit."""
 
     matrix: list[list[float]] = Field(
-        description="3×3, pixels to metres; with `wgs84` east and north of `origin`."
+        description="3×3, pixels to metres; with `wgs84`, metres east and north of `origin`."
     )
     origin: Point | None = Field(description="Longitude and latitude, with `wgs84`.")
     residuals_m: list[float] = Field(
         description="Distance on the ground between each pair's pixel and its ground point."
     )
-    residual_rms_m: float = Field(description="Of the pairs that were used.")
+    residual_rms_m: float = Field(description="Over the pairs that were used.")
     residual_max_m: float
     pairs_left_out: list[int] = Field(
         description="Positions, from 0, of pairs that contradict the others."
@@ -83,12 +84,12 @@ class CalibrationView(CalibrationSummary):
 
 
 def summary_view(calibration: StoredCalibration) -> CalibrationSummary:
-    """Return a calibration as a listing shows it."""
+    """Return the view of a calibration in a listing."""
     return CalibrationSummary(**_summary(calibration))
 
 
 def calibration_view(fitted: Fitted) -> CalibrationView:
-    """Return a calibration and what was fitted."""
+    """Return the view of a calibration and its fit."""
     points = fitted.calibration.points
     return CalibrationView(
         **_summary(fitted.calibration),
@@ -136,8 +137,9 @@ def _fit(homography: Homography, image_points: tuple[Point, ...]) -> FitView:
 def _line(
     coefficients: tuple[float, float, float], points: tuple[Point, ...]
 ) -> tuple[Point, Point] | None:
-    """Return two points of a line, as far apart as the given points are along it; None where it
-    lies a thousand pictures away.
+    """Return two points of a line, as far apart as the given points are along the line.
+
+    The result is None if the line is a thousand pictures away.
     """
     a, b, c = coefficients
     xs, ys = [x for x, _ in points], [y for _, y in points]

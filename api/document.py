@@ -62,7 +62,7 @@ _RAW_BODIES: tuple[type[BaseModel], ...] = (
     RequestedSettings,
     CalibrationBody,
 )
-"""Models that FastAPI does not see: of errors, and of bodies that routes read themselves."""
+"""Models that FastAPI does not see: errors, and bodies that routes read themselves."""
 
 Refusal = MusterError | HttpError
 
@@ -84,14 +84,14 @@ class _Operation(TypedDict, total=False):
 
 
 def operation_id(route: APIRoute) -> str:
-    """Return the name of a route's function, which generated clients use for their own."""
+    """Return the name of a route's function. Generated clients name their functions after it."""
     return route.name
 
 
 def documented(*refusals: Refusal) -> dict[int | str, dict[str, object]]:
-    """Return the responses of errors that one route may raise.
+    """Return the responses for the errors that one route may raise.
 
-    Those of every route are added by `document`: credentials, scopes, rate, outages, and bodies.
+    `document` adds the errors of every route: credentials, scopes, rate, outages and bodies.
     """
     found: dict[str, _Response] = {}
     for refusal in refusals:
@@ -100,9 +100,7 @@ def documented(*refusals: Refusal) -> dict[int | str, dict[str, object]]:
 
 
 def document(schema: dict[str, Any]) -> dict[str, Any]:
-    """Complete FastAPI's document: errors with examples, models of raw bodies, ways to
-    authenticate.
-    """
+    """Complete FastAPI's document with error examples, models of raw bodies and authentication."""
     paths: dict[str, dict[str, _Operation]] = schema["paths"]
     for path, methods in paths.items():
         for method, operation in methods.items():
@@ -122,7 +120,7 @@ def document(schema: dict[str, Any]) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer", "description": key},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key."},
     }
-    # The empty choice: requests from the server's own machine need no key.
+    # The empty alternative stands for requests from the server's own machine, which need no key.
     schema["security"] = [{"bearer": []}, {"key": []}, {}]
     return schema
 
@@ -159,7 +157,7 @@ def _everywhere(path: str, method: str, *, has_body: bool) -> Iterable[Refusal]:
 
 
 def _may_be_invalid(parameters: Iterable[Mapping[str, Mapping[str, object]]]) -> bool:
-    """Whether a parameter has a value that is refused: any but free text does."""
+    """Return whether a parameter has values that are refused. All but free text have."""
     return any(
         set(choice) - {"type", "title", "description", "default", "examples"}
         or choice.get("type") != "string"

@@ -1,4 +1,4 @@
-"""The names under which the API answers, and the pages that may ask it."""
+"""The door: the host names of the API, and the origins whose pages may send requests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from api.refusals import foreign_host, foreign_origin
 
 
 class Door:
-    """Refuses foreign names and pages, whichever key they bring.
+    """A check that refuses foreign host names and origins, whatever key a request has.
 
     Args:
-        hosts: Names under which the API answers besides loopback; `*.` stands for all subdomains.
-        origins: Origins whose pages may ask.
+        hosts: Host names of the API besides loopback; `*.` stands for all subdomains.
+        origins: Origins whose pages may send requests.
     """
 
     def __init__(self, hosts: Collection[str], origins: Collection[str]) -> None:
@@ -25,17 +25,17 @@ class Door:
         self._origins = origins
 
     def check(self, connection: Connection) -> None:
-        """Check under which name the API was reached, and whose page asks.
+        """Check the host name of a request, and the origin of the page that sends it.
 
         Raises:
-            Forbidden: A foreign `Host` (code `foreign_host`): a page whose name was rebound to this
-                address would send it. Or a foreign `Origin` (code `foreign_origin`): another site's
-                form, script or WebSocket.
+            Forbidden: A foreign `Host` (code `foreign_host`), as sent by a page whose name was
+                rebound to this address. Or a foreign `Origin` (code `foreign_origin`), as sent by
+                another site's form, script or WebSocket.
         """
         headers = Headers(scope=connection)
         hosts = headers.getlist("host")
         name = _host_name(hosts[0]) if len(hosts) == 1 else None
-        # An address cannot be rebound. A request from outside needs a key all the same.
+        # An IP address cannot be rebound. A request from outside still needs a key.
         if name is None or not (self._is_ours(name) or _address(name) is not None):
             raise foreign_host()
         for origin in headers.getlist("origin"):
@@ -44,10 +44,10 @@ class Door:
                 raise foreign_origin()
 
     def check_keyless(self, headers: Headers) -> None:
-        """Check a request that comes without a key from this machine.
+        """Check a request from this machine that carries no key.
 
         Raises:
-            Forbidden: As `check` does.
+            Forbidden: As raised by `check`.
         """
         if not self._is_ours(_host_name(headers.get("host", "")) or ""):
             raise foreign_host()
@@ -55,7 +55,7 @@ class Door:
             headers.get("sec-fetch-site") == "cross-site"
             and headers.get("sec-fetch-mode") != "navigate"
         ):
-            # Another site's picture or script tag: such requests carry no Origin.
+            # A picture or script tag of another site. Such requests carry no Origin.
             raise foreign_origin()
 
     def _is_ours(self, name: str) -> bool:
@@ -71,9 +71,9 @@ class Door:
 
 
 def arrived_on_loopback(connection: Connection) -> bool:
-    """Return whether the connection came in at a loopback address.
+    """Return whether the connection arrived on a loopback address.
 
-    What the process was told to bind says nothing about that.
+    The address that the process was told to bind does not show that.
     """
     server = connection.get("server")
     address = _address(server[0]) if server else None
@@ -81,7 +81,7 @@ def arrived_on_loopback(connection: Connection) -> bool:
 
 
 def _host_name(host: str) -> str | None:
-    """Return the name in a `Host` header, without port and brackets, or None if it is none."""
+    """Return the name in a `Host` header, without port and brackets, or None if it is not valid."""
     try:
         parts = urlsplit(f"//{host}")
         name, _ = parts.hostname, parts.port

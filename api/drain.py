@@ -1,4 +1,4 @@
-"""Take in what is left of a refused body."""
+"""The draining of refused bodies."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LONGEST_S = 1.0
 
 
 async def drain(body: AsyncIterator[bytes]) -> None:
-    """Read a body to its end and drop it, if it is small and comes soon.
+    """Read a body to its end and drop it, if it is small and arrives soon.
 
-    Many clients read no answer before they have sent everything: so they learn why they were
-    refused.
+    Many clients read no response before they have sent everything. Draining lets them see why they
+    were refused.
 
     Args:
         body: The rest of a request's body, in pieces of any size.

@@ -1,5 +1,6 @@
-"""Requests whose length can be read in two ways are refused: a proxy before this server might read
-another one. Plain ASGI.
+"""The refusal of requests whose length is ambiguous, because a proxy may read another length.
+
+Plain ASGI.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from api import problems
 
 
 class Framing:
-    """Refuses bodies whose end two programs may see in different places, and closes the connection.
+    """A layer that refuses bodies whose end is ambiguous, and closes the connection.
 
-    The HTTP parser refuses most of them before. It reads several codings, or a length beside a
-    coding, as the standard says, and leaves both headers to be seen here; which parser a server has
+    The HTTP parser refuses most of them earlier. It accepts several codings, or a length beside a
+    coding, as the standard requires, and leaves both headers visible. The parser of a server
     depends on its installation.
     """
 
@@ -30,7 +31,8 @@ class Framing:
             scope["path"],
             400,
             "ambiguous_length",
-            "Send the body's length once: one Content-Length, or only 'Transfer-Encoding: chunked'.",
+            "Send the body's length once: one Content-Length, or only "
+            "'Transfer-Encoding: chunked'.",
             headers={"Connection": "close"},
         )
         await answer(scope, receive, send)

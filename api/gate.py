@@ -43,7 +43,7 @@ _SHOWN_HEADERS = (
 
 
 class Door:
-    """Refuses unknown host names and pages of other origins."""
+    """A layer that refuses unknown host names and pages of other origins."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -60,10 +60,10 @@ class Door:
 
 
 class Cors:
-    """Tells browsers which other origins' pages may read the answers: none, unless the operator
-    configured some.
+    """A layer that tells browsers which other origins' pages may read the responses.
 
-    No cookies are involved, so none are allowed: a page that may ask sends its key itself.
+    No origin is allowed unless the operator configures one. Cookies are not used, so credentials
+    are not allowed: an allowed page sends its key itself.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -88,7 +88,7 @@ class Cors:
 
 
 class Identified:
-    """Authenticates the caller and rejects missing scopes."""
+    """A layer that authenticates the caller and rejects missing scopes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -118,7 +118,7 @@ def _access(scope: Scope) -> Access:
 
 async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send) -> None:
     if error.code == "key_in_url":
-        # Servers log the address from this very scope when they answer.
+        # Servers log the URL from this very scope when they respond.
         scope["query_string"] = b""
         scope["path"] = "/" if holds_key(scope["path"]) else scope["path"]
     path = scope["path"]
@@ -141,7 +141,7 @@ async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send
 
 
 def _has_body(headers: Headers) -> bool:
-    # Whoever expects to be told sends nothing before.
+    # A client that sends `Expect` sends no body before the response.
     return "expect" not in headers and (
         "content-length" in headers or "transfer-encoding" in headers
     )

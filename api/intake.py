@@ -1,4 +1,4 @@
-"""Turn an upload request into a submission, byte by byte as it arrives.
+"""The intake of uploads: turns a request into a submission while its bytes arrive.
 
 `/api/v1/jobs` and `/submit-job` share it.
 """
@@ -38,9 +38,9 @@ from core.services.webhooks import requested_webhook
 
 MAX_JSON_BYTES = 4 * 2**20
 MAX_SMALL_BYTES = 64 * 2**10
-"""Of a body that holds neither settings nor points: FastAPI checks it in the event loop."""
+"""Limit of a body that holds neither settings nor points. FastAPI checks it in the event loop."""
 FORM_PATHS = ("/api/v1/jobs", "/submit-job")
-"""Where bodies may be large: they are passed on as they come."""
+"""Paths whose bodies may be large. The bodies are streamed."""
 
 _FORM_OVERHEAD_BYTES = MAX_JSON_BYTES + 2**20
 
@@ -60,7 +60,8 @@ MULTIPART_SCHEMA: dict[str, object] = {
         "telemetry": {
             "type": "array",
             "items": {"type": "string", "format": "binary"},
-            "description": "A drone's `.SRT`, at most 32 MiB: named like its video, or one per video in order.",
+            "description": "A drone's `.SRT`, at most 32 MiB: named like its video, "
+            "or one per video in order.",
         },
         "settings": {
             "type": "string",
@@ -80,9 +81,9 @@ async def accept_request(request: Request, services: Services, caller: Caller) -
     """Accept a recording that is sent as a form, or as the JSON list of its finished uploads.
 
     Raises:
-        UnsupportedMedia: Neither of these, or no video.
-        MalformedRequest, InvalidInput, TooLarge, NotFound, Conflict, Unavailable: As the use cases
-            say.
+        UnsupportedMedia: The body is neither of these, or has no video.
+        MalformedRequest, InvalidInput, TooLarge, NotFound, Conflict, Unavailable: As raised by the
+            use cases.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -102,7 +103,7 @@ async def accept_form(request: Request, services: Services, caller: Caller) -> A
 
 
 async def _traced(request: Request, work: Coroutine[Any, Any, Accepted]) -> Accepted:
-    """Await an acceptance as the first span of the job's trace, or as a part of the client's."""
+    """Await an acceptance as the first span of the job's trace, or of the client's."""
     with span(
         "upload", parent=valid_traceparent(request.headers.get("traceparent")), kind="server"
     ):
@@ -166,7 +167,7 @@ async def _read_form(
                     code="unknown_part",
                 )
         settings = settings or check_requested_settings(None, services.limits)
-        # A film takes hours to arrive; a key that was revoked meanwhile makes no job.
+        # An upload may take hours. A key that was revoked meanwhile must not create a job.
         await services.keys.check_revoked(caller)
         return await services.submissions.accept(submission, settings, traceparent=traceparent())
 
@@ -197,7 +198,7 @@ def idempotency_key(request: Request) -> str | None:
     """Return the request's `Idempotency-Key`, if it has one.
 
     Raises:
-        InvalidInput: It is empty or over 200 characters (code `bad_idempotency_key`).
+        InvalidInput: The key is empty or over 200 characters (code `bad_idempotency_key`).
     """
     key = request.headers.get("idempotency-key")
     if key is not None and not 1 <= len(key.strip()) <= 200:
@@ -209,11 +210,11 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def declared_bytes(headers: Headers) -> int:
-    """Return the length that a request declares of its body; 0 where it declares none."""
+    """Return the declared length of a request's body; 0: the length is not declared."""
     digits = headers.get("content-length", "")
     if not (digits.isascii() and digits.isdigit()):
         return 0
-    # Python reads at most 4300 digits; no body has so many bytes that 19 are needed.
+    # Python parses at most 4300 digits. No body needs a length of 19 digits.
     return int(digits) if len(digits) <= 18 else 10**18
 
 
@@ -247,11 +248,11 @@ def _uploaded_telemetry(asked: UploadedRecording) -> list[UploadedTelemetry]:
 
 
 def json_of(data: bytes) -> Any:
-    """Read a body that is JSON.
+    """Parse a JSON body.
 
     Raises:
-        MalformedRequest: It is not (code `malformed_json`).
-        InvalidInput: It holds too many values (code `too_many_values`).
+        MalformedRequest: The body is not JSON (code `malformed_json`).
+        InvalidInput: The body holds too many values (code `too_many_values`).
     """
     check_bulk_of(data)
     try:

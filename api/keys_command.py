@@ -1,4 +1,4 @@
-"""`muster keys create | list | revoke`: API keys, managed on the server without the API running."""
+"""`muster keys create | list | revoke`: API keys, managed on the server without a running API."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _PAGE = 200
 
 
 def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> int:
-    """Run one command; return its exit status: 0, 1 (it failed, with a sentence) or 2 (wrong
-    usage).
+    """Run one command and return its exit status.
+
+    The status is 0, 1 (the command failed and printed why) or 2 (wrong usage).
     """
     keep_files_private()
     asked = _parser().parse_args(arguments)
@@ -51,34 +52,34 @@ def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> i
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program_name("python -m api.keys"),
-        description="Make, list and revoke API keys in the configured database.",
+        description="Create, list and revoke API keys in the configured database.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    create = commands.add_parser("create", help="make a key and show it once")
+    create = commands.add_parser("create", help="create a key and show it once")
     create.add_argument(
         "--owner",
         required=True,
-        help="owner of the jobs that the key opens; 'local' is the user of this machine, who needs no key; "
-        "names that begin with 'oidc:' are reserved for tokens",
+        help="owner of the jobs that the key gives access to; 'local' is the user of this "
+        "machine, who needs no key; names that begin with 'oidc:' are reserved for tokens",
     )
     create.add_argument(
         "--scopes",
         default="submit,read",
         help="submit, read, admin, separated by commas (default: %(default)s)",
     )
-    create.add_argument("--label", default="", help="a name for you to recognise the key by")
+    create.add_argument("--label", default="", help="a label by which you recognise the key")
     create.add_argument(
         "--expires-days",
         type=float,
-        help="days until the key expires (default: it is valid until you revoke it)",
+        help="days until the key expires (default: the key is valid until you revoke it)",
     )
     create.add_argument(
-        "--first", action="store_true", help="make a key only if there is no usable one"
+        "--first", action="store_true", help="create a key only if no usable one exists"
     )
     create.add_argument(
         "--file",
         type=Path,
-        help="write the key to this file, which only you can read, and not to the screen",
+        help="write the key to this file, which only you can read, instead of the screen",
     )
     listed = commands.add_parser(
         "list", help="list the keys; their secrets are not stored and cannot be shown"
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(asked: argparse.Namespace, clock: Clock) -> int:
-    from core.bootstrap import make_stores  # brings the SDKs: not for --help
+    from core.bootstrap import make_stores  # imports the SDKs, which --help does not need
 
     store = make_stores(KeysConfig.read().database)["keys"]
     await store.open()
@@ -114,38 +115,42 @@ async def _create(keys: Keys, asked: argparse.Namespace, clock: Clock) -> int:
     if asked.first:
         if asked.expires_days is not None:
             raise InvalidInput(
-                "--first and --expires-days together would make another key each time the last one has expired."
+                "--first and --expires-days together would create another key each time "
+                "the last one has expired."
             )
         made = await keys.create_first(owner=asked.owner, scopes=scopes, label=asked.label)
         if made is None:
-            print("There is a usable key already; none was made.", file=sys.stderr)
+            print("A usable key already exists. No key was created.", file=sys.stderr)
             return 0
     else:
         days = asked.expires_days
         if days is not None and not 0 < days <= 3650:
-            raise InvalidInput("--expires-days is more than 0 and at most 3650.")
+            raise InvalidInput("--expires-days must be more than 0 and at most 3650.")
         expires = None if days is None else clock() + timedelta(days=days)
         made = await keys.create(
             owner=asked.owner, scopes=scopes, label=asked.label, expires_at_utc=expires
         )
-    told = f"Made key {made.key.id} of {made.key.owner}, which may {', '.join(made.key.scopes)}."
+    told = (
+        f"Created key {made.key.id} of {made.key.owner} with the scopes "
+        f"{', '.join(made.key.scopes)}."
+    )
     if asked.file is not None:
         try:
             _write_private(asked.file, made.secret)
         except OSError:
-            # It was not shown to the user, so it must not stay valid.
+            # The user has not seen the key, so it must not remain valid.
             await keys.revoke(made.key.id)
             raise
         print(f"{told} It was written to {asked.file}.", file=sys.stderr)
         return 0
-    print(f"{told} It is shown this once:", file=sys.stderr)
+    print(f"{told} It is shown only this once:", file=sys.stderr)
     print(made.secret)
     return 0
 
 
 def _write_private(path: Path, secret: str) -> None:
-    # Always a new file: the permissions of an existing file, or a link in its place, may be another
-    # user's.
+    # The file must be new. The permissions of an existing file, or a link in its place, could give
+    # another user access.
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secret + "\n")
@@ -163,7 +168,7 @@ async def _list(keys: Keys, asked: argparse.Namespace, clock: Clock) -> int:
             if state == "good" and is_token_owner(key.owner):
                 state = "refused: the owner is a token's"
             elif state == "good" and key.expires_at_utc is not None:
-                state = f"good until {key.expires_at_utc:%Y-%m-%d}"
+                state = f"valid until {key.expires_at_utc:%Y-%m-%d}"
             used = f"{key.last_used_at_utc:%Y-%m-%d %H:%M}" if key.last_used_at_utc else "never"
             table.add_row(
                 key.id,

@@ -1,6 +1,6 @@
-"""`uvicorn api.main:app --port 8000`.
+"""The server's application, as in `uvicorn api.main:app --port 8000`.
 
-Loading this module begins a server's process: JSON lines as logs, private files.
+Loading this module sets up a server's process: JSON lines as logs, private files.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from core.private_files import keep_files_private
 
 
 def begin(config: ApiConfig) -> None:
-    """Go on with the level that the operator chose, without the secrets that the process was given,
-    if there is a storage.
+    """Apply the operator's log level and hide the process's secrets, if a storage is configured.
 
     Raises:
         InvalidInput: No storage is configured (code `no_storage`).
@@ -24,7 +23,7 @@ def begin(config: ApiConfig) -> None:
     configure_logging(config.logs.log_level, secrets=secrets)
 
 
-# The configuration is read when the application starts; the server writes before that.
+# The configuration is read when the application starts, but the server logs before that.
 configure_logging("INFO")
 keep_files_private()
 app = create_app(on_config=begin)

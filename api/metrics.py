@@ -1,5 +1,6 @@
-"""Figures for Prometheus, in a registry of each application's own: two applications in one process
-do not mix.
+"""The Prometheus metrics of the API, in a registry per application.
+
+Two applications in one process therefore do not share metrics.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 class Metrics:
-    """What the API counts, and what it finds in queues and store when it is asked.
+    """The API's counters, and the gauges of queues and store, which are read on request.
 
     Args:
-        ports: Where the queues and jobs are.
-        clock: Tells the time.
+        ports: The queues and jobs.
+        clock: The clock.
     """
 
     def __init__(self, ports: Ports, clock: Clock) -> None:
@@ -39,7 +40,7 @@ class Metrics:
         )
         self.seconds = histogram(
             "muster_http_request_seconds",
-            "Time from a request's head to the end of its answer.",
+            "Time from a request's head to the end of its response.",
             ("route",),
             buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600),
         )
@@ -50,7 +51,7 @@ class Metrics:
         )
         self.queue_age = gauge(
             "muster_queue_age_seconds",
-            "Time since the oldest message was sent that a worker could receive now; 0: none waits.",
+            "Age of the oldest message that a worker could receive now; 0: no such message.",
             ("queue",),
         )
         self.poison_messages = gauge(
@@ -58,7 +59,7 @@ class Metrics:
         )
         self.silence = gauge(
             "muster_job_silence_seconds",
-            "Time since anybody did anything for the active job that waits longest; 0: no job is active.",
+            "Longest time without activity of any active job; 0: no job is active.",
         )
 
         self.ended = counter(
@@ -70,15 +71,16 @@ class Metrics:
         self.unclaimed = {
             unit: gauge(
                 f"muster_unclaimed_{unit}",
-                f"{unit.capitalize()} in storage that nothing in the database explains.",
+                f"{unit.capitalize()} in storage without a record, tombstone or marker in "
+                "the database.",
             )
             for unit in ("blobs", "bytes")
         }
 
     async def render(self) -> bytes:
-        """Return all figures in Prometheus' text format.
+        """Return all metrics in Prometheus' text format.
 
-        What does not answer is left out, not reported as empty.
+        Metrics of a part that does not respond are left out, not reported as zero.
         """
         await self._ask_store()
         for name, queue in (("main", self._ports.queue), ("detect", self._ports.detect_queue)):
@@ -118,6 +120,6 @@ class Metrics:
                 max(0.0, (now - silent[0].heartbeat_at_utc).total_seconds()) if silent else 0.0
             )
             for unit, gauge in self.unclaimed.items():
-                # Nobody has counted them before the first walk through storage has ended.
+                # The unclaimed blobs are unknown until the first walk through storage has ended.
                 counted = unclaimed.get(unit)
                 gauge.set(counted if isinstance(counted, int | float) else math.nan)

@@ -1,4 +1,4 @@
-"""What surrounds every request: headers that browsers obey, a limit on small bodies, figures.
+"""The layers around every request: headers, limits on bodies, error responses, metrics.
 
 Plain ASGI, so that bodies stay streams.
 """
@@ -27,16 +27,18 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-    # Answers depend on who asks, and some hold secrets; files of results say for themselves how
-    # long they may be kept.
+    # Responses depend on the caller, and some hold secrets. Result files set their own caching
+    # rule.
     "Cache-Control": "no-store",
 }
 _DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-"""For what is no page: a browser that is made to show it runs and loads nothing."""
+"""The policy of responses that are not pages. A browser that is made to show one runs and loads
+nothing.
+"""
 
 
 class SecurityHeaders:
-    """Adds the headers that keep a browser from guessing types and framing pages."""
+    """A layer that adds the headers that keep a browser from guessing types and framing pages."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,8 +61,9 @@ class SecurityHeaders:
 
 
 class Faults:
-    """Answers what no handler knows with 500, inside the other layers: such an answer too has their
-    headers and is counted.
+    """A layer that turns unhandled exceptions into responses with status 500.
+
+    It is inside the other layers, so that these responses have their headers and are counted, too.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -87,7 +90,10 @@ class Faults:
 
 
 class SmallBodies:
-    """Refuses large bodies wherever no video is expected: forms are counted where they are read."""
+    """A layer that refuses large bodies where no video is expected.
+
+    Forms are counted where they are read.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -98,7 +104,7 @@ class SmallBodies:
             await self._app(scope, receive, send)
             return
         most = MAX_JSON_BYTES if _may_be_long(scope["path"]) else MAX_SMALL_BYTES
-        # An HTTPException: FastAPI passes no other kind on from where it reads a body.
+        # FastAPI passes on only an HTTPException where it reads a body.
         too_large = problems.body_too_large(most)
         if declared_bytes(Headers(scope=scope)) > most:
             await problems.problem(scope["path"], 413, too_large.code, too_large.detail)(
@@ -119,7 +125,7 @@ class SmallBodies:
 
 
 class Pace:
-    """Answers bodies that stand or trickle with 408, and gives each a place."""
+    """A layer that ends slow or stalled bodies with 408, and gives each body a slot."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -171,8 +177,9 @@ def _may_be_long(path: str) -> bool:
 
 
 class Figures:
-    """Counts requests and their time, by route and not by address: job ids would make a series
-    each.
+    """A layer that counts requests and their time.
+
+    The label is the route and not the URL, because each job id would otherwise create a series.
     """
 
     def __init__(self, app: ASGIApp) -> None:

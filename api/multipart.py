@@ -1,6 +1,4 @@
-"""Read a multipart body as it arrives: parts are handed out in order, their bytes in the pieces
-that the network gave. Nothing is kept.
-"""
+"""The reader of multipart bodies, which streams the parts in order and stores nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +24,7 @@ _MAX_EPILOGUE_BYTES = 64 * 1024
 class Part:
     """One part of a form.
 
-    `chunks` must be read to its end before the next part is asked for; what is left of it is
-    skipped.
+    `chunks` must be read to its end before the next part is requested. The unread rest is skipped.
     """
 
     name: str
@@ -76,7 +73,7 @@ class MultipartReader:
         """
         while (event := await self._next()) is not None:
             if event[0] != "begin":
-                continue  # the rest of a part that nobody read
+                continue  # the rest of a part that was not read to its end
             _, options = parse_options_header(event[1])
             filename = options.get(b"filename")
             chunks = self._chunks()

@@ -1,6 +1,4 @@
-"""Tokens of an OpenID Connect issuer, such as Entra ID: checked against the keys that it publishes,
-read with PyJWT.
-"""
+"""Tokens of an OpenID Connect issuer, such as Entra ID, checked with PyJWT."""
 
 from __future__ import annotations
 
@@ -24,13 +22,15 @@ from core.services.access.keys import refused
 logger = logging.getLogger(__name__)
 
 ALGORITHMS = ("RS256", "ES256")
-"""Asymmetric ones only: with HS256, whoever knows the public key could sign; with `none`, anybody."""
+"""Only asymmetric algorithms. With HS256, the public key would be enough to sign a token. With
+`none`, a token needs no signature at all.
+"""
 
 LEEWAY_S = 60
 KEYS_FRESH_S = 3600.0
 KEYS_ASKED_EVERY_S = 30.0
-"""How soon the issuer is asked again for a key that it did not have: a stranger's tokens must not
-make us ask at every request.
+"""Least time between two requests to the issuer for an unknown key. Tokens with made-up key ids
+must not cause a request each.
 """
 
 _FETCH_S = 5.0
@@ -40,16 +40,15 @@ _MAX_OWNER_CHARS = 200
 
 
 class TokenVerifier:
-    """Says whom a token stands for.
+    """A verifier of tokens, which returns the caller of a token.
 
     Args:
-        issuer: As the issuer names itself in `iss`; `/.well-known/openid-configuration` lies below
-            it.
-        audience: What `aud` must hold.
-        scopes: What each role or scope in a token allows; others allow nothing.
-        owner_claim: The claim that says whose jobs are meant.
-        client: Makes the HTTP client with which the issuer is asked.
-        monotonic: Tells seconds that never go back.
+        issuer: The issuer as in `iss`. `/.well-known/openid-configuration` is below this URL.
+        audience: The value that `aud` must contain.
+        scopes: The scopes that each role or scope in a token grants. Others grant nothing.
+        owner_claim: The claim that names the owner of the jobs.
+        client: Makes the HTTP client for requests to the issuer.
+        monotonic: A clock in seconds that never goes back.
     """
 
     def __init__(
@@ -75,12 +74,12 @@ class TokenVerifier:
         self._fetching = asyncio.Lock()
 
     async def check(self, token: str) -> Caller:
-        """Return the caller of a token, whose scopes may be none.
+        """Return the caller of a token, possibly without scopes.
 
         Raises:
-            Unauthenticated: It is none of this issuer's, not for this audience, not valid now, or
-                signed otherwise (`invalid_credentials`).
-            Unavailable: The issuer does not tell its keys (code `issuer_unavailable`).
+            Unauthenticated: The token has another issuer, another audience or another algorithm, or
+                is not valid now (code `invalid_credentials`).
+            Unavailable: The issuer does not provide its keys (code `issuer_unavailable`).
         """
         if len(token) > _MAX_TOKEN_CHARS:
             raise refused()
@@ -102,7 +101,7 @@ class TokenVerifier:
                 options={"require": ["exp", "iss", "aud"]},
             )
         except (jwt.PyJWTError, ValueError, ArithmeticError, RecursionError) as error:
-            # The reason goes to the log, by its kind alone: messages of the library may quote the
+            # Only the kind of the reason is logged, because messages of the library may quote the
             # token's claims.
             logger.info(
                 "a token was refused",
@@ -124,7 +123,7 @@ class TokenVerifier:
             )
             raise refused()
         subject = claims.get("sub", name)
-        # Counted by person, also where many of them share one owner.
+        # Requests are counted per person, even if several people share one owner.
         counted = hashlib.sha256(f"{self._issuer}\n{subject}".encode()).hexdigest()[:16]
         allowed = frozenset(self._scopes[role] for role in _roles(claims) if role in self._scopes)
         owner = f"{TOKEN_OWNER_PREFIX}{name}"
@@ -141,7 +140,7 @@ class TokenVerifier:
         if self._is_known(key_id):
             return self._keys[key_id]
         async with self._fetching:
-            # Somebody else may have asked while this one waited.
+            # Another task may have fetched the keys while this one waited.
             if (
                 not self._is_known(key_id)
                 and self._monotonic() - self._asked_s >= KEYS_ASKED_EVERY_S
@@ -153,8 +152,11 @@ class TokenVerifier:
                     if key_id not in self._keys:
                         self._asked_s = float("-inf")
                         raise
-                    # Keys change rarely: those of before are good while the issuer is away.
-                    logger.warning("the issuer of tokens is away", extra={"action": "issuer_away"})
+                    # Keys change rarely. The former keys remain valid while the issuer is
+                    # unavailable.
+                    logger.warning(
+                        "the issuer of tokens is unavailable", extra={"action": "issuer_away"}
+                    )
                 else:
                     self._fetched_s = self._asked_s
         return self._keys.get(key_id)
@@ -169,21 +171,21 @@ class TokenVerifier:
             )
             if found.get("issuer") != self._issuer or not isinstance(found.get("jwks_uri"), str):
                 raise _away(
-                    "the issuer gives itself another name than MUSTER_OIDC_ISSUER; both must be equal"
+                    "the issuer's own name differs from MUSTER_OIDC_ISSUER; both must be equal"
                 )
             listed = (await _json_of(client, str(found["jwks_uri"]))).get("keys")
         keys = dict(_usable_keys(listed if isinstance(listed, list) else ()))
         if not keys:
             raise _away("the issuer publishes no usable key")
         logger.info(
-            "keys of the issuer of tokens were read",
+            "the token issuer's keys were fetched",
             extra={"action": "issuer_keys_read", "keys": len(keys)},
         )
         return keys
 
 
 def _moment(seconds: Any) -> datetime:
-    """Return a token's end; one beyond the calendar is the calendar's last moment."""
+    """Return a token's end. An end beyond the calendar becomes the calendar's last moment."""
     try:
         return datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):
@@ -191,8 +193,8 @@ def _moment(seconds: Any) -> datetime:
 
 
 def _roles(claims: Mapping[str, Any]) -> Iterable[str]:
-    # Entra ID: `roles` for applications and app roles, `scp` for what a person let an application
-    # do. Others: `scope`.
+    # Entra ID sends `roles` for applications and app roles, and `scp` for what a person let an
+    # application do. Other issuers send `scope`.
     for name in ("roles", "scp", "scope"):
         value = claims.get(name)
         if isinstance(value, str):
@@ -208,7 +210,7 @@ def _usable_keys(listed: Iterable[Any]) -> Iterable[tuple[str | None, jwt.PyJWK]
         try:
             key = jwt.PyJWK.from_dict(item)
         except jwt.PyJWTError:
-            # Of a kind that is not taken here anyway.
+            # A key of a kind that is not accepted here anyway.
             continue
         if key.algorithm_name in ALGORITHMS:
             yield key.key_id, key

@@ -1,5 +1,4 @@
-"""The pace of bodies: one that stands or trickles is answered with 408, and holds no place that
-another one needs.
+"""The pace of bodies: a body that stalls or trickles gets 408 and loses its slot.
 
 Only the time in which the application waits for the client counts. A slow storage is not the
 client's fault.
@@ -20,19 +19,19 @@ from core.errors import Throttled
 from core.services.access.open_bodies import OpenBodies, OpenBody
 
 WINDOW_S = 60.0
-"""Over how much waiting a rate is averaged: a satellite link that stalls for half a minute keeps
-its upload.
+"""Waiting time over which a rate is averaged. An upload survives a satellite link that stalls for
+half a minute.
 """
 
 _LOOK_S = 0.1
 _FREE_S = 1.0
-"""Small bodies that come within this time take no place."""
+"""Bodies that arrive within this time need no slot."""
 
 
 class Slow(problems.HttpError):
-    """A body that is too slow.
+    """The error of a body that is too slow.
 
-    An `HTTPException`: FastAPI passes no other kind on from where it reads a body.
+    It is an `HTTPException`, because FastAPI passes on no other kind where it reads a body.
     """
 
     def __init__(self, message: str, code: str) -> None:
@@ -47,13 +46,13 @@ def body_idle() -> Slow:
 
 
 class Paces:
-    """What holds for all bodies of one application.
+    """The limits that all bodies of one application share.
 
     Args:
         idle_s: Longest wait for a byte, seconds.
-        least_bytes_per_s: Least average rate over `WINDOW_S` of waiting; 0 means none.
-        bodies: Places for open bodies.
-        now: Tells seconds that never go back, the same ones as `bodies` reads.
+        least_bytes_per_s: Least average rate over `WINDOW_S` of waiting; 0: no least rate.
+        bodies: Slots for open bodies.
+        now: A clock in seconds that never goes back, the same as that of `bodies`.
     """
 
     def __init__(
@@ -71,12 +70,12 @@ class Paces:
 
 
 class PacedBody:
-    """One body that is read.
+    """One body that is being read.
 
     Args:
-        paces: What holds.
-        receive: The server's.
-        names: Under which the body takes a place.
+        paces: The shared limits.
+        receive: The server's `receive`.
+        names: The names under which the body takes a slot.
     """
 
     def __init__(self, paces: Paces, receive: Receive, names: tuple[str, ...]) -> None:
@@ -95,17 +94,17 @@ class PacedBody:
         self._window_bytes = 0
 
     def take_place(self) -> None:
-        """Take a place.
+        """Take a slot.
 
         Raises:
-            Throttled: There is none (code `too_many_open_submissions`).
+            Throttled: No slot is free (code `too_many_open_submissions`).
         """
         if not self._has_place:
             self._paces.bodies.enter(self._place)
             self._has_place = True
 
     def leave(self) -> None:
-        """Give the place back, and look no more. Idempotent."""
+        """Release the slot and stop the timer. Idempotent."""
         self._paces.bodies.leave(self._place)
         if self._timer is not None:
             self._timer.cancel()
@@ -114,8 +113,9 @@ class PacedBody:
         """Return the server's next message.
 
         Raises:
-            Slow: None came in time (code `body_idle`), or too few bytes (`body_too_slow`).
-            HttpError: All places for bodies are taken (code `too_many_open_submissions`).
+            Slow: No message came in time (code `body_idle`), or too few bytes came
+                (`body_too_slow`).
+            HttpError: All slots for bodies are taken (code `too_many_open_submissions`).
         """
         if self._ended:
             return await self._receive()
@@ -135,8 +135,8 @@ class PacedBody:
         return message
 
     async def _wait(self, began_s: float) -> Message:
-        # As `asyncio.timeout`, but with one timer for the whole body: one for each message would
-        # cost as much as the limit itself.
+        # Works as `asyncio.timeout`, but with one timer for the whole body. One timer for each
+        # message would cost as much as the limit itself.
         task = asyncio.current_task()
         assert task is not None
         if self._timer is None:
@@ -154,7 +154,7 @@ class PacedBody:
                 self._task, self._is_due = None, False
 
     def _left_s(self, waited_s: float) -> float:
-        """Return how long may be waited on before something is to be checked."""
+        """Return the time until the next check is due."""
         left_s = min(self._paces.idle_s - waited_s, WINDOW_S - self._window_s - waited_s)
         return left_s if self._has_place else min(left_s, _FREE_S - self._waited_s - waited_s)
 
@@ -177,7 +177,7 @@ class PacedBody:
             self._take_place_late()
         if self._window_s + waited_s >= WINDOW_S:
             self._end_window()
-            # The present wait counts from the start of the new window.
+            # The current wait counts from the start of the new window.
             self._window_s = -waited_s
 
     def _count(self, waited_s: float) -> None:

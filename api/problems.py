@@ -1,6 +1,6 @@
 """Error responses: problem details (RFC 9457) with a stable code.
 
-Errors become statuses here only.
+Only this module maps errors to statuses.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ STATUS: dict[type[errors.MusterError], int] = {
     errors.LeaseLost: 409,
     errors.MusterError: 500,
 }
-"""Status of an error: that of its nearest class in this table."""
+"""Statuses by error class. An error has the status of its nearest class in this table."""
 
 RETRY_AFTER_S: dict[str, int] = {"not_ready": 2}
-"""Codes of 4xx responses that a later retry may not get."""
+"""Codes of 4xx errors that a later retry may not get, with the delay of that retry."""
 
 _HTTP_CODES = {404: "route_not_found", 405: "method_not_allowed", 416: "range_not_satisfiable"}
 _HTTP_DETAILS = {
@@ -66,7 +66,7 @@ class Problem(BaseModel):
 
 
 class HttpError(HTTPException):
-    """An error of HTTP itself, such as a range outside a file: no use case raises it."""
+    """An error of HTTP itself, such as a range outside a file. Use cases do not raise it."""
 
     def __init__(
         self, status: int, message: str, *, code: str, headers: dict[str, str] | None = None
@@ -81,7 +81,7 @@ def body_too_large(limit_bytes: int) -> HttpError:
 
 
 def status_of(error: errors.MusterError) -> int:
-    """Return the status with which an error is answered."""
+    """Return the status of an error's response."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
@@ -94,7 +94,7 @@ def problem(
     details: Mapping[str, object] | None = None,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """Return a problem answer."""
+    """Return a response with problem details."""
     body = Problem(
         type=f"urn:muster:problem:{code}",
         title=HTTPStatus(status).phrase,
@@ -110,7 +110,7 @@ def problem(
 
 
 def of_error(error: errors.MusterError, instance: str) -> JSONResponse:
-    """Return the answer to an error that Muster raised."""
+    """Return the response to an error that Muster raised."""
     status = status_of(error)
     headers = {}
     if isinstance(error, errors.TransientError):
@@ -125,7 +125,7 @@ def of_error(error: errors.MusterError, instance: str) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of an application a problem answer."""
+    """Turn every error of an application into a response with problem details."""
     app.exception_handler(errors.MusterError)(_muster_error)
     app.exception_handler(RequestValidationError)(_validation_error)
     app.exception_handler(HTTPException)(_http_error)
@@ -168,7 +168,7 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def of_http_error(error: HttpError, instance: str) -> JSONResponse:
-    """Return the answer to an error of HTTP itself."""
+    """Return the response to an error of HTTP itself."""
     return problem(
         instance,
         error.status_code,
@@ -188,7 +188,7 @@ def internal_error() -> HttpError:
 
 
 def unexpected(path: str, error: Exception) -> JSONResponse:
-    """Return the answer to an unexpected error, and log it."""
+    """Return the response to an unexpected error, and log the error."""
     logger.error(
         "unexpected error", exc_info=error, extra={"action": "unexpected_error", "path": path}
     )

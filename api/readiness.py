@@ -1,4 +1,4 @@
-"""Whether storage, queues and database answer, asked at most once a second however many ask."""
+"""The readiness of storage, queues and database, checked at most once a second."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from core.ports import Port, Ports
 
 CHECK_S = 3.0
 FRESH_S = 1.0
-"""How old an answer may be: probes have no key, so that anybody may send them."""
+"""Longest age of a result. Probes need no key, so any client may send any number of them."""
 
 
 class Readiness:
-    """What every part answers.
+    """The readiness of every part.
 
     Args:
         ports: The parts.
-        is_open: Whether they have been opened.
-        monotonic: Tells the seconds.
+        is_open: Returns whether the ports have been opened.
+        monotonic: A clock in seconds.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Readiness:
         self._found_s = float("-inf")
 
     async def checks(self) -> dict[str, bool]:
-        """Return which parts answer, as it was found in the last second."""
+        """Return whether each part responds. The results are at most a second old."""
         asked: dict[str, Port] = {
             "sources": self._ports.sources,
             "results": self._ports.results,

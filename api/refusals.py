@@ -1,4 +1,4 @@
-"""Refusals of the gate: each code and sentence stands here once."""
+"""The gate's refusals, the one place for each code and sentence."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def missing_scope(needed: Scope) -> Forbidden:
 
 
 def key_required() -> Unauthenticated:
-    """The error of a caller without a key who needs one."""
+    """The error of a caller that needs a key and has none."""
     return Unauthenticated(
-        "Send a key as 'Authorization: Bearer muster_…' or 'X-API-Key'. Only requests from the "
-        "server's own machine, not through a proxy, need none. The operator makes keys with: "
-        "python -m api.keys create"
+        "Send a key as 'Authorization: Bearer muster_…' or 'X-API-Key'. Only requests "
+        "from the server's own machine, not through a proxy, need none. The operator "
+        "creates keys with: python -m api.keys create"
     )
 
 

@@ -1,6 +1,4 @@
-"""One line in the log for each request, without what stands behind the question mark of its
-address.
-"""
+"""The log of requests: one line for each, without the query string of the URL."""
 
 from __future__ import annotations
 
@@ -12,13 +10,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 logger = logging.getLogger(__name__)
 
 _QUIET = ("/health", "/metrics")
-"""Asked every few seconds by machines: shown at the level DEBUG only, unless refused."""
+"""Paths that machines request every few seconds. They are logged at the level DEBUG, unless
+refused.
+"""
 
 MAX_PATH = 300
 
 
 class RequestLog:
-    """Writes `action: request`, for WebSockets `action: websocket`, when an answer has ended."""
+    """A layer that logs each response at its end: `action: request`, for WebSockets `websocket`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -60,7 +60,7 @@ def _write(scope: Scope, status: int | None, seconds: float, sent_bytes: int) ->
         "method": method,
         "path": path,
         "route": getattr(scope.get("route"), "path", None),
-        # Without a status the client went away, or the process failed, before an answer began.
+        # Without a status, the client left or the process failed before a response began.
         "status": status,
         "seconds": round(seconds, 4),
         "bytes": sent_bytes,

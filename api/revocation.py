@@ -1,4 +1,4 @@
-"""Long answers end when the key is revoked that asked for them.
+"""The end of long responses whose key is revoked meanwhile.
 
 Plain ASGI, so that bodies stay streams.
 """
@@ -17,22 +17,22 @@ from core.errors import TransientError, Unauthenticated
 logger = logging.getLogger(__name__)
 
 BEAT_S = 5.0
-"""How often the key of an answer under way is looked up again."""
+"""How often the key of a running response is looked up again."""
 
 
 class _Cut(Exception):
-    """The answer ends here."""
+    """The error that ends a response."""
 
 
 class Revocation:
-    """Cuts answers that are still being sent when their caller's key is revoked.
+    """A layer that cuts running responses when their caller's key is revoked.
 
-    A key or token that comes to its own end lets an answer finish: the answer holds what the caller
-    was shown to be allowed when it began, and its next part (`Range`) is a request of its own.
+    A response may finish after its key or token has expired. The caller was authorised for the
+    content when the response began, and the next part (`Range`) is a request of its own.
 
     Args:
-        app: What is surrounded.
-        monotonic: Tells seconds that never go back.
+        app: The wrapped application.
+        monotonic: A clock in seconds that never goes back.
     """
 
     def __init__(self, app: ASGIApp, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -63,9 +63,10 @@ class Revocation:
                     cut = True
                     raise _Cut from error
                 except TransientError as error:
-                    # The answer goes on: the database's rest must not break downloads.
+                    # The response continues, because an outage of the database must not break
+                    # downloads.
                     logger.warning(
-                        "a key was not looked up",
+                        "a key could not be looked up",
                         extra={"action": "key_not_checked", "code": error.code},
                     )
             await send(message)
@@ -75,9 +76,9 @@ class Revocation:
         except Exception:
             if not cut:
                 raise
-            # The server closes the connection of an answer without an end, so the client sees that
-            # it is not whole.
+            # The server closes the connection of an unfinished response, so the client sees that it
+            # is incomplete.
             logger.info(
-                "an answer was cut",
+                "a response was cut",
                 extra={"action": "answer_cut", "key_id": caller.key_id, "path": scope["path"]},
             )

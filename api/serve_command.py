@@ -11,13 +11,13 @@ import uvicorn
 from core.program_name import program_name
 
 _GRACE_S = 5
-"""How long requests under way may take to end after SIGTERM."""
+"""How long running requests may take to end after SIGTERM."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status.
+    """Serve until SIGTERM or SIGINT. Return the exit status.
 
-    A failed start leaves through `SystemExit`.
+    A failed start raises `SystemExit`.
     """
     asked = _parser().parse_args(argv)
     uvicorn.run(

@@ -1,4 +1,4 @@
-"""What the routes work with: one bundle per application, made when it starts."""
+"""The services that the routes use: one bundle per application, made when it starts."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _FULL_DISK_SHOWN = timedelta(minutes=5)
 
 
 class Services:
-    """Use cases on one set of ports.
+    """The use cases on one set of ports.
 
     Args:
         config: The process's configuration.
-        ports: Adapters, or what tests put in their place.
-        clock: Tells the time.
-        opened: The ports are open already.
+        ports: Adapters, or the substitutes of tests.
+        clock: The clock.
+        opened: Whether the ports are already open.
     """
 
     def __init__(self, config: ApiConfig, ports: Ports, clock: Clock, *, opened: bool) -> None:
@@ -100,15 +100,13 @@ class Services:
         self.readiness = Readiness(ports, lambda: self.opened)
 
     def note(self, error: MusterError) -> None:
-        """Take note of an error that a request ran into: a full disk is shown by `/health` for a
-        while.
-        """
+        """Record an error of a request. `/health` shows a full disk for some minutes."""
         if isinstance(error, StorageFull):
             self._full_disk = (self.clock(), error)
 
     @property
     def full_disk(self) -> StorageFull | None:
-        """The last full disk that a request of this process ran into in the last minutes."""
+        """The last full disk that a request of this process met in the last minutes."""
         met_at, error = self._full_disk or (self.clock(), None)
         return error if self.clock() - met_at <= _FULL_DISK_SHOWN else None
 
@@ -119,9 +117,9 @@ class Services:
 
     @property
     def refusal(self) -> Unavailable | None:
-        """Why nothing is served, where storage and database do not belong together.
+        """The error if storage and database do not belong together.
 
-        Callers are not told whose either is.
+        The response does not name the owner of either.
         """
         if self._refusal is None:
             return None
@@ -132,10 +130,10 @@ class Services:
         )
 
     async def wait_open(self, at_most_s: float) -> bool:
-        """Wait until all ports are open, or for so long; return whether they are.
+        """Wait until all ports are open, for at most `at_most_s`. Return whether they are open.
 
         Raises:
-            ForeignStorage: Storage and database do not belong together: the process must not start.
+            ForeignStorage: Storage and database do not belong together. The process must not start.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(at_most_s):
@@ -148,7 +146,7 @@ class Services:
         """Return self once all ports are open.
 
         Raises:
-            Unavailable: Storage or database has not answered since the start.
+            Unavailable: Storage or database has not responded since the start.
         """
         if self.refusal is not None:
             raise self.refusal
@@ -159,12 +157,10 @@ class Services:
     async def keep_open(
         self, *, first_s: float = 0.25, longest_s: float = 10.0, cleaning_s: float = 10.0
     ) -> None:
-        """Open the ports, trying again as long as it takes; afterwards keep in order what they
-        hold. Ends by being cancelled.
-        """
+        """Open the ports, retrying until it succeeds, then run the sweeper. Ends when cancelled."""
         pause_s = first_s
         while not self.opened:
-            from core.bootstrap import (  # brings the SDKs of every adapter: not for a process that was given its ports
+            from core.bootstrap import (  # imports every adapter's SDK
                 close_ports,
                 open_ports,
             )
@@ -178,13 +174,13 @@ class Services:
                     )
                 self._refusal = error
                 self._decided.set()
-                # `separate` may give other names meanwhile: a connection that stays goes to the
-                # queues of before.
+                # `separate` may assign other names meanwhile. A connection that remained open would
+                # use the former queues.
                 await close_ports(self.ports)
                 await asyncio.sleep(longest_s)
             except MusterError as error:
                 logger.warning(
-                    "storage or database is away: %s",
+                    "storage or database is unavailable: %s",
                     error.message,
                     extra={"action": "open_failed", "code": error.code},
                 )
@@ -204,23 +200,23 @@ class Services:
 
     async def _sweep(self) -> None:
         while self._sweep_s:
-            # Not all instances at the same moment.
+            # A random pause keeps instances from sweeping at the same moment.
             await asyncio.sleep(self._sweep_s * random.uniform(0.75, 1.25))
             try:
                 await self.housekeeping.run()
             except MusterError:
-                # It has said so, and goes on next time.
+                # The sweeper has logged the error. It continues at the next run.
                 continue
             except Exception:
-                # Not foreseen. An API that went on without its sweeper would leave accepted jobs
-                # lying.
+                # Unforeseen. An API that continued without its sweeper would leave accepted jobs
+                # stuck.
                 logger.exception("sweeping broke", extra={"action": "sweep_broken"})
 
 
 def not_open() -> Unavailable:
-    """The error of a request before storage and database have answered."""
+    """The error of a request before storage and database have responded."""
     return Unavailable(
-        "Storage or database has not answered yet. Retry in a few seconds.", code="not_open"
+        "Storage or database has not responded yet. Retry in a few seconds.", code="not_open"
     )
 
 

@@ -1,5 +1,6 @@
-"""Settings as listings and status events show them: everything but the long lists, of which there
-may be a megabyte in one job.
+"""The views of settings in listings and status events, without the long lists.
+
+One job may have a megabyte of such lists.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ _SHORTENED = ("calibration", "zones", "counted")
 
 
 class RequestedSettings(AnalysisSettings):
-    """Settings as a request has them: a stored calibration may be named in place of its points."""
+    """Settings as a request has them. The name of a stored calibration may replace its points."""
 
-    # Only described: the use case looks the name up, then checks the settings.
+    # This field is only documentation. The use case looks up the name, then checks the settings.
     calibration: CalibrationSettings | Name | None = Field(  # type: ignore[assignment]
         None, description="Points of a calibration, or the name of a stored one."
     )
 
 
 class _DescribedAsSettings:
-    """Describes an object whose keys the use case checks. `api/document.py` adds the model."""
+    """The documentation of an object whose keys the use case checks.
+
+    `api/document.py` adds the model.
+    """
 
     def __get_pydantic_json_schema__(
         self, _schema: object, _handler: GetJsonSchemaHandler
@@ -33,19 +37,17 @@ class _DescribedAsSettings:
 
 
 SettingsBody = Annotated[dict[str, object], _DescribedAsSettings()]
-"""Settings of a request, not yet checked."""
+"""Settings of a request that are not checked yet."""
 
 
 class ListedCalibration(BaseModel):
-    """Which calibration a job uses, without its points."""
+    """The calibration of a job, without its points."""
 
     name: str | None = Field(
-        description="Name of the stored calibration; null where the points came with the job."
+        description="Name of the stored calibration; null if the points came with the job."
     )
     unit: Literal["m", "wgs84"]
-    pairs: int = Field(
-        description="How many points it has; the job itself shows them.", examples=[8]
-    )
+    pairs: int = Field(description="Number of points. The job itself shows them.", examples=[8])
 
 
 class ListedZone(BaseModel):
@@ -54,29 +56,29 @@ class ListedZone(BaseModel):
     name: str
     mode: Literal["count", "include", "exclude"]
     corners: int = Field(
-        description="How many points its outline has; the job itself shows them.", examples=[5]
+        description="Number of points of the outline. The job itself shows them.", examples=[5]
     )
 
 
 class ListedSettings(AnalysisSettings):
-    """Settings without points of the calibration, outlines of zones, and frames counted by hand: a
-    look at the job shows those.
+    """Settings without points of the calibration, outlines of zones and frames counted by hand.
+
+    The job itself shows these.
     """
 
-    # A view that is only ever written as JSON: no code takes it for settings that can be counted
-    # with.
+    # This view is only written as JSON. It must not be mistaken for settings that a job can use.
     calibration: ListedCalibration | None = Field(
-        None, description="Which one, without its points."
+        None, description="The calibration, without its points."
     )  # type: ignore[assignment]
-    zones: tuple[ListedZone, ...] = Field((), description="Without their outlines.")  # type: ignore[assignment]
+    zones: tuple[ListedZone, ...] = Field((), description="The zones, without their outlines.")  # type: ignore[assignment]
     counted: tuple[CountedFrame, ...] = Field((), exclude=True)
     counted_frames: int = Field(
-        0, description="How many frames a person counted; the job itself shows them."
+        0, description="Number of frames that a person counted. The job itself shows them."
     )
 
 
 def listed_settings(settings: AnalysisSettings) -> ListedSettings:
-    """Return settings as a listing shows them."""
+    """Return the view of settings in a listing."""
     points = settings.calibration
     short = (
         None

@@ -1,4 +1,4 @@
-"""Answers of the API as documented types, and how they are made of domain objects."""
+"""The documented types of API responses, and their construction from domain objects."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ JOBS = "/api/v1/jobs"
 
 
 class TelemetryView(BaseModel):
-    """What a drone wrote down while it filmed a file."""
+    """The telemetry that a drone recorded while it filmed a file."""
 
     source: Literal["uploaded", "embedded"] = Field(
-        description="Sent beside the video, or a track within it."
+        description="Sent beside the video, or found as a track within it."
     )
     name: str = Field(examples=["DJI_0042.SRT"])
     dialect: str | None = Field(
-        description="Which of the drones' ways of writing it is; null if it could not be used.",
+        description="The format of the telemetry; null if it could not be used.",
         examples=["bracket"],
     )
     samples: int = Field(description="Records read.", examples=[5321])
-    has_position: bool = Field(description="Any of them says where the drone was.")
+    has_position: bool = Field(description="Whether any sample has the position of the drone.")
     has_attitude: bool = Field(
-        description="Any of them says where the camera looked; animals are placed on the map only then."
+        description="Whether any sample has the direction of the camera. Only then are animals "
+        "placed on the map."
     )
     warnings: list[TelemetryRemark]
 
@@ -57,28 +58,28 @@ class FileView(BaseModel):
     name: str = Field(examples=["DJI_0042.MP4"])
     size_bytes: int
     telemetry: TelemetryView | None = Field(
-        None, description="A track within the video is looked for when the job is planned."
+        None, description="The plan step looks for a track within the video."
     )
 
 
 class ProgressView(BaseModel):
-    """How far the present step is."""
+    """The progress of the current step."""
 
     step: JobState = Field(examples=["detecting"])
     frames_done: int = Field(examples=[600])
     frames_total: int | None = Field(
         description="Null until the video was probed.", examples=[1800]
     )
-    fraction: float = Field(ge=0, le=1, description="Of this step.", examples=[0.3333])
+    fraction: float = Field(ge=0, le=1, description="Frames of this step.", examples=[0.3333])
     seconds_left: float | None = Field(
-        description="Of this step; null until a rate was seen.", examples=[41.5]
+        description="Of this step; null until a rate is known.", examples=[41.5]
     )
 
 
 class Totals(BaseModel):
     """CattleCounter's result: crossings of all lines, all classes together.
 
-    `total_count` is both directions.
+    `total_count` is the sum of both directions.
     """
 
     total_in: int
@@ -89,7 +90,8 @@ class Totals(BaseModel):
 class _JobFields(BaseModel):
     id: str = Field(examples=["3f1b6c0e8d5f4a7c9a1e2b3c4d5e6f70"])
     owner: str = Field(
-        description="Whose it is: nobody else sees it, admins excepted.", examples=["north ranch"]
+        description="The owner. Only the owner and admins can see the job.",
+        examples=["north ranch"],
     )
     state: JobState
     attempt: int
@@ -100,34 +102,35 @@ class _JobFields(BaseModel):
     video: VideoFacts | None = Field(description="Null until the video was probed.")
     progress: ProgressView
     counts: Counts | None = Field(
-        description=f"Counts of the published results by class; null until results are published. {INTERVAL_NOTE}"
+        description="Counts of the published results by class; null until results are published. "
+        f"{INTERVAL_NOTE}"
     )
     totals: Totals | None = Field(
-        description="Of the published results; null while there are none, and in listings."
+        description="Of the published results; null before the first results, and in listings."
     )
     artifacts: list[str] = Field(examples=[["results.json", "tracks.csv", "annotated.mp4"]])
     error: Failure | None = Field(description="Why the job failed.")
     waiting: Waiting | None = Field(
-        description="Why the job cannot go on at present, such as a full disk; null while it goes on."
+        description="Why the job waits, such as a full disk; null if it does not wait."
     )
     webhook: WebhookView | None = Field(
-        description="Who is told how the job ends; null for nobody."
+        description="The webhook that reports how the job ends; null: no webhook."
     )
     expired: list[Expirable] = Field(
-        description="What was deleted after the time for which it is kept; `counts` stay. Empty while nothing was.",
+        description="Files deleted at the end of their retention period. `counts` are retained.",
         examples=[["sources"]],
     )
     links: dict[str, str]
 
 
 class JobView(_JobFields):
-    """A job as it is now."""
+    """The current state of a job."""
 
     settings: AnalysisSettings
 
 
 class JobSummary(_JobFields):
-    """A job in a listing or a status event: as `JobView`, without the long lists of its settings."""
+    """A job in a listing or a status event, without the long lists of its settings."""
 
     settings: ListedSettings
 
@@ -137,7 +140,7 @@ class JobPage(BaseModel):
 
     items: list[JobSummary]
     next_cursor: str | None = Field(
-        description="Give it as `cursor` for the next page; null on the last one."
+        description="Send it as `cursor` for the next page; null on the last page."
     )
 
 
@@ -159,7 +162,7 @@ class ArtifactList(BaseModel):
 
 
 class UploadRequest(BaseModel):
-    """Ask for a link to put one file."""
+    """A request for a link to upload one file."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -172,13 +175,13 @@ class UploadRequest(BaseModel):
     size_bytes: int | None = Field(
         None,
         ge=0,
-        description="Held in the day's quota; a larger file makes no job.",
+        description="Counts towards the day's quota. A job cannot use a larger file.",
         examples=[4_000_000_000],
     )
 
 
 class UploadView(BaseModel):
-    """Where to put one file: send it with `method` and `headers` to `url`."""
+    """The upload of one file: send it with `method` and `headers` to `url`."""
 
     upload_id: str
     url: str
@@ -188,7 +191,7 @@ class UploadView(BaseModel):
 
 
 class UploadedRecording(BaseModel):
-    """A job of finished uploads."""
+    """A recording that consists of finished uploads."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -196,17 +199,13 @@ class UploadedRecording(BaseModel):
         description="In the recording's order.", examples=[["9d3c7a61e0f84c0b8a7d5e4f3c2b1a09"]]
     )
     names: list[str] = Field(
-        [],
-        description="What to call the files: one for each, or none.",
-        examples=[["DJI_0042.MP4"]],
+        [], description="Names of the files: one for each, or none.", examples=[["DJI_0042.MP4"]]
     )
-    telemetry_upload_ids: list[str] = Field(
-        [],
-        description="Uploads that are not videos but what a drone wrote down beside them (`.SRT`).",
-    )
+    telemetry_upload_ids: list[str] = Field([], description="Uploads of telemetry (`.SRT`).")
     telemetry_names: list[str] = Field(
         [],
-        description="Each named as its video but for the ending; none, if there is one for each video, in order.",
+        description="Names, each like its video's but for the extension. None if there is one "
+        "file for each video, in order.",
         examples=[["DJI_0042.SRT"]],
     )
     settings: SettingsBody | None = Field(None, examples=[{"only": "bison"}])
@@ -216,7 +215,7 @@ class UploadedRecording(BaseModel):
 
 
 class SubmitJobAnswer(BaseModel):
-    """CattleCounter's answer to an upload."""
+    """CattleCounter's response to an upload."""
 
     job_id: str
     blob_name: str
@@ -232,8 +231,9 @@ class StatsPage(BaseModel):
 
 
 class TimeSeries(BaseModel):
-    """Buckets of one class, oldest first; empty ones are left out; weeks begin on Monday; all in
-    UTC.
+    """Counts of one class per bucket, oldest first. Empty buckets are left out.
+
+    Weeks begin on Monday. All times are UTC.
     """
 
     muster_class: str = Field(serialization_alias="class")
@@ -254,28 +254,29 @@ class BisonStats(BaseModel):
 
 
 class HealthProblem(BaseModel):
-    """Something that an operator should see to."""
+    """A problem that needs the operator's attention."""
 
     code: str = Field(examples=["storage_full"])
     message: str
     degrades: bool = Field(
         True,
-        description="Whether work is held up by it; false: it is told for the operator to decide.",
+        description="Whether the problem blocks work; false: it needs a decision by the operator.",
     )
     workers: list[str] = Field(
-        [], description="Ids of the workers that report it; empty where it is not about workers."
+        [], description="Ids of the workers that report it; empty if it is not about workers."
     )
 
 
 class Health(BaseModel):
-    """How the system is.
+    """The health of the system.
 
-    `gpu_available`, `device` and `models_loaded` are what workers reported in the last minutes.
+    `gpu_available`, `device` and `models_loaded` are from the workers' reports of the last minutes.
     """
 
     status: str = Field(
         examples=["healthy"],
-        description="`healthy`, or `degraded` while a part is away, no worker reports, or a problem degrades it.",
+        description="`healthy`, or `degraded` while a part is unavailable, no worker reports, or a "
+        "problem blocks work.",
     )
     gpu_available: bool
     device: str = Field(examples=["openvino:cpu"], description="`none` while no worker reports.")
@@ -287,7 +288,7 @@ class Health(BaseModel):
 
 
 class Live(BaseModel):
-    """The process is alive."""
+    """The response of a live process."""
 
     status: str = Field(examples=["live"])
 
@@ -305,14 +306,12 @@ def job_view(
     statistics: JobStatistics | None = None,
     events: Sequence[WebhookEvent] | None = None,
 ) -> JobView:
-    """Return a job as the API shows it; with its statistics, where they were read, its totals too;
-    with its webhook's events likewise.
-    """
+    """Return the view of a job. Its totals and webhook events are included if they were read."""
     return JobView(settings=job.settings, **_fields(job, services, statistics, events))
 
 
 def job_summary(job: Job, services: Services) -> JobSummary:
-    """Return a job as listings and status events show it."""
+    """Return the view of a job in listings and status events."""
     return JobSummary(settings=listed_settings(job.settings), **_fields(job, services))
 
 
@@ -391,7 +390,7 @@ def totals_view(statistics: JobStatistics) -> Totals:
 
 
 def artifact_view(job_id: str, name: str, info: BlobInfo) -> ArtifactView:
-    """Return one result file as the API lists it."""
+    """Return the view of a result file."""
     return ArtifactView(
         name=name,
         media_type=ARTIFACTS[name],

@@ -1,6 +1,4 @@
-"""Follow jobs as they change: the store is polled while somebody watches, once for all who watch
-the same job.
-"""
+"""The watching of jobs: one task polls the store for all clients that watch the same job."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Watched:
-    """One job that somebody watches: its newest version, how many versions there were, and who
-    polls.
-    """
+    """One watched job: its newest version, the number of its versions, and the polling task."""
 
     def __init__(self) -> None:
         self.job: Job | None = None
@@ -36,12 +32,12 @@ class _Watched:
 
 
 class JobWatchers:
-    """Yields jobs when they change.
+    """The watched jobs, which are yielded when they change.
 
     Args:
-        store: Where jobs are read.
-        interval_s: Time between two looks at a job.
-        sleep: Waits; tests give their own.
+        store: The store of jobs.
+        interval_s: Time between two polls of a job.
+        sleep: Waits. Tests pass their own.
     """
 
     def __init__(
@@ -62,8 +58,9 @@ class JobWatchers:
         return tuple(self._watched)
 
     async def changes(self, job_id: str) -> AsyncGenerator[Job]:
-        """Yield the job as it is, then after each change; a slow reader misses versions, never the
-        newest. Ends when the job is deleted.
+        """Yield the job now and after each change, until it is deleted.
+
+        A slow reader may miss versions but gets the newest one.
         """
         watched = self._watched.get(job_id)
         if watched is None:
@@ -106,7 +103,7 @@ class JobWatchers:
 
 
 def _visible(job: Job) -> tuple[Any, ...]:
-    # A heartbeat alone is no change that anybody wants to be told of.
+    # A heartbeat alone is not a change that clients need.
     return (
         job.state,
         job.attempt,

@@ -36,9 +36,9 @@ class Command:
 
     Attributes:
         module: Holds the function that takes the arguments and returns the exit status.
-        help: What the command does, in one line.
-        needs: Modules of other packages without which it does not work.
-        extra: The extra that installs them; empty: the package without extras does.
+        help: A summary of the command, in one line.
+        needs: Modules of other packages that the command requires.
+        extra: The extra that installs these modules; empty: the package without extras does.
         function: Name of the function.
         is_shared: Whether the function takes the command's name as first argument, because it
             serves several commands.
@@ -84,7 +84,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "api",
         ),
         "keys": Command(
-            "api.keys_command", "make, list and revoke API keys", (*_STORES, "rich"), "api"
+            "api.keys_command", "create, list and revoke API keys", (*_STORES, "rich"), "api"
         ),
         "sweep": Command(
             "worker.sweep",
@@ -130,7 +130,7 @@ Examples:
   {name} count herd.mp4                  count; results are written to herd-muster
   {name} serve --port 8000               run the API
   {name} worker                          run a worker beside it
-  {name} keys create --owner north-ranch make an API key
+  {name} keys create --owner north-ranch create an API key
 
 Options:
   -h, --help   show this help; {name} COMMAND --help shows the options of a command
@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, chosen: str, command: Command, arguments: list[str]) -> int:
-    # The help of the command shows its name from here.
+    # The help of the command takes its name from here.
     sys.argv[0] = name if command.is_shared else f"{name} {chosen}"
     if command.is_shared:
         arguments = [chosen, *arguments]
@@ -203,12 +203,13 @@ def _is_found(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
-        # Its parent package is not there.
+        # The parent package does not exist.
         return False
 
 
 def _remedy(extra: str) -> str:
-    # Only where Muster is an installed package does its name lead pip to it and not to an index.
+    # An extra can be installed by name only if Muster is an installed package. In a checkout, pip
+    # would look the name up in an index.
     if _CHECKOUT.is_file():
         return f"pip install -r {_CHECKOUT}"
     return f'pip install "muster[{extra}]"' if extra else "pip install muster"

@@ -57,13 +57,13 @@ class Holder(Protocol):
 class Places:
     """The count of connections. Not thread-safe; never blocks.
 
-    When a limit is reached, one connection is ended for the new one. If the new connection's address
-    is at its limit, the ended connection is of that address. If the total is at its limit, it is of
-    the address with the most connections. The first choice is the oldest connection that has no
-    request. The second is the oldest one without a known caller. The third is the one
-    whose known caller has read too little for the longest time; it may be of any address if the
-    total is at its limit. A client that sends its request is therefore admitted, however many
-    connections are idle.
+    When a limit is reached, one connection is ended for the new one. If the new connection's
+    address is at its limit, the ended connection is of that address. If the total is at its limit,
+    it is of the address with the most connections. The first choice is the oldest connection that
+    has no request. The second is the oldest one without a known caller. The third is the one whose
+    known caller has read too little for the longest time; it may be of any address if the total is
+    at its limit. A client that sends its request is therefore admitted, however many connections
+    are idle.
 
     Args:
         total: Most connections.

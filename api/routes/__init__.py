@@ -1,1 +1,1 @@
-"""The routes, one module an idea."""
+"""The routes, one module per idea."""

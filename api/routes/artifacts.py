@@ -1,4 +1,4 @@
-"""Results of a job: the published files."""
+"""Routes of a job's results: the published files."""
 
 from __future__ import annotations
 

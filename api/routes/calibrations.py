@@ -1,4 +1,4 @@
-"""Calibrations by name: fitted and checked once, then named in the settings of any job."""
+"""Routes of calibrations, which are stored under a name for the settings of any job."""
 
 from __future__ import annotations
 
@@ -62,11 +62,13 @@ _BODY = {"requestBody": {"required": True, "content": BODY_SCHEMA}}
 async def create_calibration(
     request: Request, response: Response, services: OpenServices, caller: CallerDep
 ) -> CalibrationView:
-    """Stores pairs of pixels and places on the ground, sent as JSON or as a `.json` or `.npz` file.
+    """Stores pairs of pixels and ground points, sent as JSON or as a `.json` or `.npz` file.
+
     The response shows the fit and its residuals.
 
-    Settings can then name it: `"calibration": "north-camera"`. A job keeps the points that it was
-    submitted with. The `camera` is a label only: it selects nothing."""
+    Settings can then name the calibration: `"calibration": "north-camera"`. A job keeps the points
+    that it was submitted with. The `camera` is only a label and selects nothing.
+    """
     given = await read_calibration(request)
     fitted = await calibrations.add(
         services.ports.calibrations, services.clock, given, owner=caller.owner
@@ -117,8 +119,10 @@ async def get_calibration(name: Name, services: OpenServices, caller: CallerDep)
 async def put_calibration(
     name: Name, request: Request, response: Response, services: OpenServices, caller: CallerDep
 ) -> CalibrationView:
-    """Like `POST`, but replaces an existing calibration of this name. Existing jobs keep their
-    points; a recount can name the calibration again."""
+    """Like `POST`, but replaces an existing calibration of this name.
+
+    Existing jobs keep their points. A recount can name the calibration again to use the new points.
+    """
     given = await read_calibration(request, name=name)
     fitted, new = await calibrations.replace(
         services.ports.calibrations, services.clock, given, owner=caller.owner

@@ -1,4 +1,4 @@
-"""Endpoints of earlier systems: CattleCounter's upload, the bison tracker's statistics."""
+"""Endpoints of earlier systems: CattleCounter's upload and the bison tracker's statistics."""
 
 from __future__ import annotations
 
@@ -51,8 +51,10 @@ _FORM = "multipart/form-data with a part 'file'"
 async def submit_cattlecounter_job(
     request: Request, services: OpenServices, caller: CallerDep
 ) -> SubmitJobAnswer:
-    """Like `POST /api/v1/jobs`, with CattleCounter's response and its status 200. Follow the job at
-    `/api/v1/jobs/{job_id}`."""
+    """Like `POST /api/v1/jobs`, with CattleCounter's response and its status 200.
+
+    Follow the job at `/api/v1/jobs/{job_id}`.
+    """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise unsupported_content_type(_FORM)
     job = (await accept_form(request, services, caller)).job

@@ -1,4 +1,4 @@
-"""A job's events over a WebSocket: status as it changes, then the tracks frame by frame."""
+"""A job's events over a WebSocket: its status after each change, then its tracks frame by frame."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ TRY_AGAIN_LATER = 1013
 NORMAL = 1000
 CREDENTIAL_ENDED = 4401
 BEAT_S = 5.0
-"""How often an open WebSocket's key is looked up again: so long can one stay open after the key was
-revoked.
+"""How often the key of an open WebSocket is looked up again. A WebSocket can stay open for this
+long after its key was revoked.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """With what a WebSocket is closed: a code, and a reason for programs."""
+    """The code and reason with which a WebSocket is closed. The reason is for programs."""
 
     code: int
     reason: str = ""
@@ -40,21 +40,25 @@ class Close:
 
 @router.websocket("/ws/jobs/{job_id}")
 async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
-    """Sends `{type: "status", payload: job}`, the job as listings show it, now and after each
-    change; when the job has completed, `{type: "tracks", payload: frame}` for each frame with
-    tracks; then closes with 1000. Closes with 4404 for an unknown job, 1013 while
-    storage or database is away, and 4401 when the key or token has ended that opened it, or that
-    made its ticket: its reason is `token_expired` or `key_expired` at that moment, or `key_revoked`
-    within five seconds.
+    """Sends the job's status now and after each change, then its tracks.
 
-    Where a key is needed, browsers first get a ticket from `POST /api/v1/tickets`; other clients
-    may send the key as a header.
+    A status is `{type: "status", payload: job}`, with the job as listings show it. After the job
+    has completed, `{type: "tracks", payload: frame}` follows for each frame with tracks. Then the
+    WebSocket closes with 1000.
+
+    It closes with 4404 for an unknown job, and with 1013 while storage or database is unavailable.
+    It closes with 4401 when the key or token that opened it, or that created its ticket, ends. The
+    reason is then `token_expired` or `key_expired` at that moment, or `key_revoked` within five
+    seconds.
+
+    Where a key is required, browsers first get a ticket from `POST /api/v1/tickets`. Other clients
+    may send the key in a header.
     """
     services = services_of(socket)
     await socket.accept()
     try:
-        # A token is taken until a minute after its end, because clocks differ; a WebSocket ends
-        # with it.
+        # A token is accepted until a minute after its end, because clocks differ. A WebSocket ends
+        # when the token does.
         services.keys.check_end(caller)
     except Unauthenticated as error:
         await socket.close(CREDENTIAL_ENDED, error.code)
@@ -62,7 +66,7 @@ async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
     tasks = (
         asyncio.create_task(_tell(socket, services, job_id, caller.sees)),
         asyncio.create_task(until_refused(services, caller)),
-        # Whoever only listens would never notice that the other side left.
+        # A sender that never receives would not notice that the client has left.
         asyncio.create_task(_until_left(socket)),
     )
     try:
@@ -76,7 +80,7 @@ async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
         outcomes[0],
     )
     if close is not None:
-        with suppress(WebSocketDisconnect):  # a client that has left hears nothing
+        with suppress(WebSocketDisconnect):  # the client has left and needs no close message
             await socket.close(close.code, close.reason)
     elif isinstance(told, Exception) and not isinstance(told, WebSocketDisconnect):
         raise told
@@ -111,8 +115,9 @@ async def _send_status(socket: WebSocket, services: Services, job: Job) -> None:
 async def until_refused(
     services: Services, caller: Caller, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 ) -> Close:
-    """Return how to close once the caller's key or token is no longer good: at its own end, or at
-    most `BEAT_S` after a revocation.
+    """Return how to close once the caller's key or token is no longer valid.
+
+    A key or token that expires is noticed at once, a revocation within `BEAT_S`.
     """
     while True:
         ends = caller.ends_at_utc
@@ -123,7 +128,7 @@ async def until_refused(
         except Unauthenticated as error:
             return Close(CREDENTIAL_ENDED, error.code)
         except TransientError:
-            # A caller that cannot be checked is not let on, either; it may connect again.
+            # A caller that cannot be checked is disconnected, too. It may connect again.
             return Close(TRY_AGAIN_LATER)
 
 
@@ -132,5 +137,5 @@ async def _until_left(socket: WebSocket) -> None:
         while True:
             await socket.receive()
     except (WebSocketDisconnect, RuntimeError):
-        # Starlette raises RuntimeError where a receive follows the message that said goodbye.
+        # Starlette raises RuntimeError if `receive` is called after the disconnect message.
         return

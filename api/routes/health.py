@@ -1,6 +1,6 @@
-"""Liveness, readiness, health and metrics.
+"""Routes of liveness, readiness, health and metrics.
 
-They respond during outages of storage or database too.
+They also respond during outages of storage or database.
 """
 
 from __future__ import annotations
@@ -75,8 +75,10 @@ async def check_live() -> Live:
     summary="Check that requests can be served",
 )
 async def check_ready(services: AnyServices) -> Ready:
-    """Returns 200 when storage, queues and database respond, else 503 with the missing parts. The
-    result is at most a second old."""
+    """Returns 200 when storage, queues and database respond, else 503 with the missing parts.
+
+    The result is at most a second old.
+    """
     checks = await services.readiness.checks()
     if not all(checks.values()):
         raise not_ready_to_serve(checks)
@@ -96,13 +98,15 @@ async def check_ready(services: AnyServices) -> Ready:
     summary="Get metrics for Prometheus",
 )
 async def get_metrics(services: AnyServices) -> Response:
-    """Returns requests, uploads and queue depth of all owners. A key or token needs the scope
-    `admin`; requests from the server's own machine need no key."""
+    """Returns the number of requests, the uploads and the queue depth of all owners.
+
+    A key or token needs the scope `admin`. Requests from the server's own machine need no key.
+    """
     return Response(await services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _problems(services: Services, workers: list[WorkerReport]) -> list[HealthProblem]:
-    """Return what requests met, and what workers report, the same words of several as one problem."""
+    """Return the problems that requests met or workers report. Equal reports are merged."""
     met = [
         HealthProblem(code=error.code, message=error.message)
         for error in (services.refusal, services.full_disk)
@@ -127,7 +131,7 @@ def _problems(services: Services, workers: list[WorkerReport]) -> list[HealthPro
 
 
 async def _findings(services: Services) -> list[HealthProblem]:
-    """Return what sweepers have found and what is for the operator to decide."""
+    """Return the findings of sweepers that need a decision by the operator."""
     try:
         findings = await find(services.ports)
     except MusterError:
@@ -142,5 +146,6 @@ async def _workers(services: Services) -> list[WorkerReport]:
     try:
         return await services.ports.jobs.workers(since=services.clock() - WORKER_FRESH)
     except MusterError:
-        # It went away since it was asked a moment ago: the next answer says so.
+        # The database became unavailable since it was checked a moment ago. The next response
+        # reports that.
         return []

@@ -1,4 +1,4 @@
-"""Jobs: submit, list, get, cancel, recount, retry, delete."""
+"""Routes of jobs: submit, list, get, cancel, recount, retry and delete."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ async def submit_job(
     request: Request, response: Response, services: OpenServices, caller: CallerDep
 ) -> JobView:
     """Takes one video, or several in order, with optional settings; or the ids of finished uploads.
-    `202` means that the job is stored and will be processed."""
+
+    `202` means that the job is stored and will be processed.
+    """
     accepted = await accept_request(request, services, caller)
     _point_to(response, accepted.job)
     if accepted.replayed:
@@ -135,8 +137,11 @@ async def list_jobs(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> JobPage:
-    """Returns a page of jobs, newest first, without the points of calibrations, the outlines of
-    zones and the frames counted by hand."""
+    """Returns a page of jobs, newest first.
+
+    Calibrations come without their points, zones without their outlines, and frames counted by hand
+    as their number.
+    """
     where = JobFilter(
         states=tuple(state or ()),
         camera=camera,
@@ -154,7 +159,7 @@ async def list_jobs(
 async def get_job(
     job_id: JobId, response: Response, services: OpenServices, caller: CallerDep
 ) -> JobView:
-    """Returns the state and progress, the counts once completed, the error once failed."""
+    """Returns state and progress, the counts of a completed job, and the error of a failed job."""
     job = await job_of(services.ports, job_id, owner=caller.sees)
     if not job.is_terminal:
         response.headers["Retry-After"] = POLL_AFTER_S
@@ -199,8 +204,10 @@ async def recount_job(
     caller: CallerDep,
     settings: Annotated[SettingsBody | None, Body(openapi_examples=_RECOUNTS)] = None,
 ) -> JobView:
-    """Replaces the job's settings key by key and counts again; null means the default. The stored
-    detections are reused, so a recount takes seconds."""
+    """Replaces the job's settings key by key and counts again. Null restores the default.
+
+    The stored detections are reused, so a recount takes seconds.
+    """
     job = await recount(
         services.ports,
         services.dispatcher,
@@ -226,8 +233,10 @@ async def recount_job(
 async def retry_job(
     job_id: JobId, response: Response, services: OpenServices, caller: CallerDep
 ) -> JobView:
-    """Starts the next attempt. Segments with stored detections are not detected again. Active and
-    completed jobs get 409."""
+    """Starts the next attempt. Segments with stored detections are not detected again.
+
+    The response is 409 for active and completed jobs.
+    """
     job = await retry(
         services.ports,
         services.dispatcher,

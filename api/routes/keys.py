@@ -1,4 +1,4 @@
-"""Keys: callers with the scope `admin` create, list and revoke them."""
+"""Routes of keys, which callers with the scope `admin` create, list and revoke."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class KeyRequest(BaseModel):
         ["submit", "read"],
         min_length=1,
         max_length=3,
-        description="`submit`: submit and change jobs; `read`: read them; `admin`: jobs of all owners, and keys.",
+        description="`submit`: submit and change jobs; `read`: read them; `admin`: jobs of all "
+        "owners, and keys.",
     )
     label: str = Field(
         "", max_length=200, description="A name of your choice.", examples=["gate camera"]
@@ -65,8 +66,8 @@ class NewKeyView(KeyView):
     """A new key."""
 
     key: str = Field(
-        description="Shown only once. Send it as `Authorization: Bearer …` or `X-API-Key`, never in a "
-        "URL."
+        description="Shown only once. Send it as `Authorization: Bearer …` or `X-API-Key`, "
+        "never in a URL."
     )
 
 

@@ -1,6 +1,4 @@
-"""The pages `/docs` and `/redoc`, from files that come with the API: they load nothing from
-anywhere else.
-"""
+"""The pages `/docs` and `/redoc`, whose files all come with the API."""
 
 from __future__ import annotations
 
@@ -17,13 +15,15 @@ _ASSETS = {
     "swagger-ui": ("start.js", "swagger-ui-bundle.js", "swagger-ui.css"),
     "redoc": ("redoc.standalone.js",),
 }
-_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'none';"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'; form-action 'none';"
+)
 _POLICIES = {
-    # Icons are data in the style sheet; a picture that a request was answered with is shown from a
-    # blob.
+    # The style sheet contains icons as data URLs. Pictures in responses are shown from blob URLs.
     "swagger-ui": f"{_POLICY} style-src 'self'; img-src 'self' data: blob:",
-    # Redoc makes its style sheet in the browser: an empty one, which it fills by script, and one of
-    # fixed text. Its search is a worker.
+    # Redoc creates its style sheets in the browser: an empty one that a script fills, and one with
+    # fixed text. Its search runs in a worker.
     "redoc": f"{_POLICY} style-src 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src data:; worker-src blob:",
 }
@@ -31,7 +31,7 @@ _POLICIES = {
 
 @router.api_route("/docs", methods=["GET", "HEAD"])
 async def docs() -> FileResponse:
-    """Swagger UI: every route, to try out."""
+    """Swagger UI, to try out every route."""
     return _page("swagger-ui")
 
 
@@ -43,7 +43,7 @@ async def docs_asset(name: str) -> FileResponse:
 
 @router.api_route("/redoc", methods=["GET", "HEAD"])
 async def redoc() -> FileResponse:
-    """Redoc: every route, to read."""
+    """Redoc, to read about every route."""
     return _page("redoc")
 
 

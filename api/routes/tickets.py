@@ -29,7 +29,7 @@ class TicketView(BaseModel):
 
     ticket: str
     url: str = Field(
-        description="Where to open the WebSocket, including the ticket.",
+        description="URL at which to open the WebSocket, including the ticket.",
         examples=["/ws/jobs/3f1b6c0e…?ticket=ticket_…"],
     )
     expires_at_utc: UtcDatetime
@@ -62,9 +62,11 @@ class Whoami(BaseModel):
 async def create_ticket(
     asked: TicketRequest, services: OpenServices, caller: CallerDep
 ) -> TicketView:
-    """Returns a ticket that opens one WebSocket, for one job, within 45 seconds. Browsers need it:
-    they cannot send a key with a WebSocket, and a key in a URL ends up in logs. The WebSocket
-    closes when the key or token of this request ends."""
+    """Returns a ticket that opens one WebSocket, for one job, within 45 seconds.
+
+    Browsers need a ticket, because they cannot send a key in the header of a WebSocket, and a key
+    in a URL ends up in logs. The WebSocket closes when the key or token of this request ends.
+    """
     job = await job_of(services.ports, asked.job_id, owner=caller.sees)
     made = await services.keys.make_ticket(caller, job.id)
     services.access.expect(made.secret)

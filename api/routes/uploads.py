@@ -27,8 +27,10 @@ router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
 async def create_upload(
     services: OpenServices, caller: CallerDep, asked: UploadRequest | None = None
 ) -> UploadView:
-    """Returns a link for one file, a video or telemetry. Send the file to `url`, then submit a job
-    with its `upload_id`. The link expires after minutes."""
+    """Returns a link for one file, a video or telemetry.
+
+    Send the file to `url`, then submit a job with its `upload_id`. The link expires after minutes.
+    """
     link = await services.uploads.create(
         owner=caller.owner, size_bytes=asked.size_bytes if asked else None
     )

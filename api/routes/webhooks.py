@@ -19,8 +19,10 @@ router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
     summary="Get the secret that signs your webhooks",
 )
 async def get_webhook_secret(services: AnyServices, caller: CallerDep) -> WebhookSecret:
-    """Returns the owner's secret, which never changes. This is a POST so that no cache stores the
-    secret and no page links to it."""
+    """Returns the owner's secret, which never changes.
+
+    The method is POST so that no cache stores the secret and no page links to it.
+    """
     secret = services.webhooks.secret_of(caller.owner)
     if secret is None:
         raise webhooks_off()

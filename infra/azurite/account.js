@@ -1,10 +1,12 @@
 "use strict";
 /**
- * The storage account of one Azurite data folder: its own name and key instead of the published ones.
+ * The storage account of one Azurite data folder, with its own name and key instead of the
+ * published ones.
  *
- * `prepare` makes the account once and moves data of the published account to it. It runs before Azurite opens the folder, and a start that
- * is killed at any moment is completed by the next one: each file is written beside its place and then renamed, and what was done is not
- * done again. Only Azurite's records change; the bytes of blobs and messages stay where they are.
+ * `prepare` creates the account once and moves data of the published account to it. It runs before
+ * Azurite opens the folder. If a start is killed at any moment, the next start completes it: each
+ * file is written under another name and then renamed, and completed work is not repeated. Only
+ * Azurite's records change. The bytes of blobs and messages are not moved.
  */
 const crypto = require("node:crypto");
 const fs = require("node:fs");
@@ -12,10 +14,12 @@ const path = require("node:path");
 
 const PUBLISHED = "devstoreaccount1";
 const ACCOUNT_FILE = "muster-account";
-// What AZURITE_ACCOUNTS takes. Azurite falls back to the published account where it cannot read that, so nothing else may come through.
+// The format of AZURITE_ACCOUNTS. Azurite falls back to the published account if it cannot parse the
+// value, so nothing else may be passed on.
 const LINE = /^([a-z0-9]{3,24}):([A-Za-z0-9+/]{86}==)\n?$/;
 const OWN_NAME = /^muster[0-9a-f]{18}$/;
-// Of each database the collections that belong to an account, and what makes a record in them one of a kind.
+// The collections of each database that belong to an account, each with the fields that identify a
+// record.
 const DATABASES = {
   "__azurite_db_blob__.json": {
     $SERVICES_COLLECTION$: [],
@@ -30,14 +34,16 @@ const DATABASES = {
   },
 };
 
-/** What a person has to put right; the message says how. */
+/** A fault that a person has to correct. The message says how. */
 class AccountError extends Error {}
 
 /**
- * Return the account of a data folder, {name, key}; make it if there is none, and give it the published account's data.
+ * Return the account of a data folder, {name, key}.
  *
- * @param {string} location Azurite's data folder; no Azurite may run on it.
- * @param {(line: string) => void} say Takes a line for the log. The key is in none.
+ * If the account does not exist, create it and move the published account's data to it.
+ *
+ * @param {string} location Azurite's data folder. No Azurite may run on it.
+ * @param {(line: string) => void} say Takes a line for the log. No line contains the key.
  */
 function prepare(location, say) {
   fs.mkdirSync(location, { recursive: true, mode: 0o700 });
@@ -75,7 +81,7 @@ function make(location) {
   return read(location);
 }
 
-/** Return the account that the data belong to already, where its file was lost: its data stay, and it gets a new key. */
+/** Return the account of existing data whose file was lost. It keeps its data and gets a new key. */
 function nameOfData(location) {
   const names = new Set();
   for (const [database, collections] of Object.entries(DATABASES)) {
@@ -100,7 +106,11 @@ function parse(file) {
   }
 }
 
-/** Give the published account's records of one database to the account. Idempotent; a record that exists there already stays as it is. */
+/**
+ * Move the published account's records of one database to the account.
+ *
+ * Idempotent. A record that the account already has is not changed.
+ */
 function move(file, collections, account, say) {
   if (!mentions(file, PUBLISHED)) return;
   const database = parse(file);
@@ -127,7 +137,7 @@ function move(file, collections, account, say) {
   say(`${path.basename(file)}: ${moved} records moved from ${PUBLISHED} to ${account}.`);
 }
 
-/** Put the index of the account names in order again: Azurite searches it by halves, and loads it as it is. */
+/** Sort the index of account names. Azurite loads the index without sorting, and bisects it. */
 function sortIndex(collection) {
   const index = collection.binaryIndices?.accountName;
   if (index === undefined) return;
@@ -144,7 +154,11 @@ function mentions(file, text) {
   }
 }
 
-/** Replace a file as a whole, safely on the disk, readable by its owner only: after a crash the old file is there, or the new one. */
+/**
+ * Replace a file atomically and durably. Only the owner can read the new file.
+ *
+ * After a crash, either the old file or the new file exists.
+ */
 function replace(file, text) {
   const beside = `${file}.new`;
   const descriptor = fs.openSync(beside, "w", 0o600);

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Azurite in its container. The connection string goes to a volume that the API and the workers read as the user 10001, so that
-# Azurite runs as that user, too. Volumes of earlier releases belong to another one.
+# The start of Azurite in its container. The API and the workers read the connection string from a
+# volume as the user 10001, so Azurite runs as that user, too. Volumes of earlier releases belong to
+# another user.
 set -eu
 user=10001
 for folder in /data /storage-account; do

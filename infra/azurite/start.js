@@ -1,11 +1,15 @@
 "use strict";
 /**
- * Azurite with the data folder's own account, in this process: the key is in no argument and in no environment that others can read.
+ * Azurite with the data folder's own account.
+ *
+ * Azurite runs in this process, so the key is neither in an argument nor in an environment that
+ * other users can read.
  *
  *   node start.js --azurite=FILE --location=FOLDER --listen=ADDRESS --ports=BLOB,QUEUE,TABLE --host=NAME --connection-file=FILE
  *
- * `--azurite` is Azurite's own start script, `--host` the name under which other processes reach it. They read the connection string
- * from `--connection-file`, which is there, with mode 0600, before Azurite listens.
+ * `--azurite` is Azurite's own start script. `--host` is the name under which other processes reach
+ * Azurite. They read the connection string from `--connection-file`, which is written with mode 0600
+ * before Azurite listens.
  */
 const http = require("node:http");
 const path = require("node:path");
@@ -15,8 +19,10 @@ const { AccountError, prepare, replace } = require("./account.js");
 const NAMES = ["azurite", "location", "listen", "ports", "host", "connection-file"];
 
 /**
- * Refuse copies that are asked for with a link. Azurite lets a link for one blob copy any other of the account there: Azure wants to see a
- * right to read it. The API's own copies are signed with the key.
+ * Refuse copies that are requested with a link (SAS URL).
+ *
+ * With a link for one blob, Azurite lets the client copy any other blob of the account to that blob.
+ * Azure requires the right to read the source. The API's own copies are signed with the key.
  */
 function refuseCopiesByLink() {
   const emit = http.Server.prototype.emit;
@@ -61,7 +67,8 @@ function main() {
   ]);
   const script = path.resolve(asked.azurite);
   process.argv = [process.argv[0], script, ...listen, "--location", asked.location, "--silent", "--disableTelemetry"];
-  // The account comes from the path alone: a page whose host name was made to lead here cannot choose it.
+  // The account comes only from the path, so a page whose host name was rebound to this machine
+  // cannot choose it.
   process.argv.push("--skipApiVersionCheck", "--disableProductStyleUrl");
   refuseCopiesByLink();
   require(script);

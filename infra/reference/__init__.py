@@ -1,1 +1,1 @@
-"""Reference pages of the documentation, generated from the code: one module a page."""
+"""The reference pages of the documentation, generated from the code: one module per page."""

@@ -1,4 +1,4 @@
-"""`python -m infra.reference`: writes the generated pages of docs/reference."""
+"""`python -m infra.reference`: write the generated pages of docs/reference."""
 
 from __future__ import annotations
 

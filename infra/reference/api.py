@@ -1,4 +1,4 @@
-"""The page on the HTTP API, from its OpenAPI document."""
+"""The page on the HTTP API, generated from its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from api.app import create_app
 from infra.reference.markdown import code, document, table, type_of
 
-_INTRO = """A running server has this reference as pages that send requests (`/docs`, `/redoc`) and as
-an OpenAPI document (`/openapi.json`). Every refusal is a problem document (RFC 9457) with a `code`:
-[error codes](error-codes.md).
+_INTRO = """A running server has this reference as pages that send requests (`/docs`, `/redoc`)
+and as an OpenAPI document (`/openapi.json`). Every refusal is a problem document (RFC 9457) with
+a `code`: [error codes](error-codes.md).
 
-Two WebSockets are not part of OpenAPI. `WS /ws/jobs/{id}` sends status events as they happen, then the
-tracks of every frame. It takes a key in the header, or a ticket (`?ticket=…`) of `POST /api/v1/tickets`,
-which is valid once and for 45 seconds."""
+Two WebSockets are not part of OpenAPI. `WS /ws/jobs/{id}` sends status events as they happen,
+then the tracks of every frame. It takes a key in the header, or a ticket (`?ticket=…`) of `POST
+/api/v1/tickets`, which is valid once and for 45 seconds."""
 
 
 def page() -> str:

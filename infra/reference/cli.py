@@ -1,4 +1,4 @@
-"""The page on the commands, from the parsers of their arguments."""
+"""The page on the commands, generated from the parsers of their arguments."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from unittest import mock
 from infra.muster import COMMANDS, Command
 from infra.reference.markdown import code, document, table
 
-_INTRO = """One command, `muster`, starts all others and imports only the chosen one. In a checkout it is
-`.venv/bin/muster`. Exit status: 0, 1 (it failed, with a sentence on standard error) or 2 (wrong usage).
-Commands of a service read [the configuration](configuration.md). `make` lists the commands of the
-repository.
+_INTRO = """One command, `muster`, starts all others and imports only the chosen one. In a
+checkout it is `.venv/bin/muster`. The exit status is 0, 1 (failed, with a sentence on standard
+error) or 2 (wrong usage). Commands of a service read [the configuration](configuration.md).
+`make` lists the commands of the repository.
 
-The older names still work, with the same arguments: `python -m ml_engine count`, `evaluate` and `train`,
-`python -m worker.main`, `worker.sweep`, `worker.storage`, `api.keys` and `infra.storage`. The API is a plain
-ASGI application, so that `uvicorn api.main:app --port 8000` starts it, too."""
+The older names still work, with the same arguments: `python -m ml_engine count`, `evaluate` and
+`train`, `python -m worker.main`, `worker.sweep`, `worker.storage`, `api.keys` and
+`infra.storage`. The API is a plain ASGI application, so that `uvicorn api.main:app --port 8000`
+starts it, too."""
 
 
 class _Parsed(Exception):
@@ -48,10 +49,10 @@ def commands() -> dict[str, Command]:
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
-    """Return the parser of a command: the one that it asks to parse.
+    """Return the parser of a command, captured when the command parses its arguments.
 
     Raises:
-        LookupError: The command parses nothing.
+        LookupError: The command parses no arguments.
     """
     command = commands()[name]
 
@@ -70,7 +71,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     except _Parsed as found:
         return _part_of(found.parser, name) if command.is_shared else found.parser
     finally:
-        # Commands of a service close their files to other users first.
+        # Commands of a service first make their files private.
         os.umask(umask)
     raise LookupError(f"muster {name} parses no arguments.")
 

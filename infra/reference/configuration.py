@@ -1,4 +1,4 @@
-"""The page on environment variables, from their declarations in `core/config`."""
+"""The page on environment variables, generated from their declarations in `core/config`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ SET_BY_COMPOSE = {
     "MONGO_URI": "it brings its own MongoDB",
     "MONGO_DETAILS": "it brings its own MongoDB",
 }
-"""Variables that `docker-compose.yml` does not pass on, and why."""
+"""Variables that `docker-compose.yml` does not pass on, each with the reason."""
 
-_INTRO = """Muster is configured by environment variables. A variable that is not in the environment is
-looked up in the file `.env` in the folder where the process starts. A blank value means that the
-variable is not set; a blank variable in the environment also hides the value in `.env`.
+_INTRO = """Muster is configured by environment variables. A variable that is not in the
+environment is looked up in the file `.env` in the folder where the process starts. A blank value
+means that the variable is not set; a blank variable in the environment also hides the value in
+`.env`.
 
-`muster config` prints the value of each variable and where it comes from, and reports wrong values
-and names. A process refuses to start with a wrong value of a variable that it reads. Other
-variables do not affect it."""
+`muster config` prints the value of each variable and where it comes from, and reports wrong
+values and names. A process refuses to start with a wrong value of a variable that it reads.
+Other variables do not affect it."""
 
-_COMPOSE = """`docker-compose.yml` passes each variable to the containers that read it, from the shell or
-from `.env` beside it. It does not pass these, which the containers set themselves:"""
+_COMPOSE = """`docker-compose.yml` passes each variable to the containers that read it, from the
+shell or from `.env` beside it. It does not pass these, which the containers set themselves:"""
 
 _ELSEWHERE = (
     "Libraries, the installer and the tests read these; `muster config` does not list them."
@@ -71,7 +72,7 @@ def _meaning(variable: Variable) -> str:
     sentences = [variable.meaning]
     if variable.choices:
         sentences.append(f"One of {_codes(variable.choices)}.")
-    # The meaning says where 0 is allowed, and what it does.
+    # The variable's description states where 0 is allowed, and its effect.
     if limits.get("ge"):
         sentences.append(f"At least {limits['ge']:g}.")
     if "gt" in limits:
@@ -93,7 +94,7 @@ def _default(variable: Variable) -> str:
 
 
 def _in_words(variable: Variable) -> str:
-    """Return a large number of bytes in a unit that people read."""
+    """Return a large number of bytes in a readable unit."""
     value = variable.default
     if variable.unit != "bytes" or not isinstance(value, int):
         return ""

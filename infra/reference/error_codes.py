@@ -1,4 +1,4 @@
-"""The page on error codes: what each means, its HTTP status, what to do."""
+"""The page on error codes: the meaning and HTTP status of each, and what to do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from api.problems import STATUS
 from infra.reference.markdown import code, document, table
 from infra.reference.raised import REPORTS, Raised, error_classes, raised, readable
 
-_INTRO = """`code` is stable and for programs; the sentence beside it is for people and may change. `…`
-stands for a value. An API answers with the status. A worker fails the job for good (`permanent`) or
-tries the step again (`transient`); a command prints the sentence and ends with status 1 or 2."""
+_INTRO = """`code` is stable and for programs. The sentence beside it is for people and may
+change. `…` stands for a value. The API responds with the status. A worker fails the job
+(`permanent`) or retries the step (`transient`). A command prints the sentence and exits with
+status 1 or 2."""
 
-_CLASSES = """The class says how a code is treated. The default code of a class appears only where no
-better one is known."""
+_CLASSES = """The class determines how a code is handled. The default code of a class appears
+only where no more specific code exists."""
 
 _OTHERS = (
     Raised("route_not_found", "HttpError", 404, "No such endpoint: see /docs.", "api"),
@@ -45,8 +46,8 @@ def page() -> str:
         _INTRO,
         table(("code", "status", "treatment", "sentences"), map(_row, _by_code(failures))),
         "## Codes of jobs and of `/health`",
-        "`error` of a failed job, `waiting` of a job that waits, `problems` of `/health`, beside the "
-        "codes above.",
+        "These appear, with the codes above, in `error` of a failed job, `waiting` of a "
+        "waiting job and `problems` of `/health`.",
         table(
             ("code", "where", "sentences"),
             ((code(name), _places(each), _sentences(each)) for name, each in _by_code(reports)),

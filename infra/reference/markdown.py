@@ -19,13 +19,13 @@ _LIMITS = {
 
 
 def document(title: str, source: str, *parts: str) -> str:
-    """Return a page. `source` says what it is generated from."""
+    """Return a page. `source` names what the page is generated from."""
     note = f"Generated from {source} by `python -m infra.reference`. Do not edit this page."
     return "\n\n".join([f"# {title}", *parts, f"*{note}*"]) + "\n"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; a bar within a cell is escaped and a line break becomes a space."""
+    """Return a table. Bars within cells are escaped, and line breaks become spaces."""
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in rows:
         lines.append("| " + " | ".join(_cell(text) for text in row) + " |")
@@ -78,7 +78,7 @@ def _json(value: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    # Within code nothing needs an escape but the bar, which would end the cell there too.
+    # Within code, only the bar needs an escape, because it would end the cell there, too.
     parts = " ".join(text.split()).replace("|", "\\|").split("`")
     plain = [part if number % 2 else part.replace("<", "\\<") for number, part in enumerate(parts)]
     return "`".join(plain) or "–"

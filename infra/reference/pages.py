@@ -1,4 +1,4 @@
-"""The list of generated pages: names in docs/reference, and what writes them."""
+"""The list of generated pages: file names in docs/reference and the functions behind them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error code in the source, with its class and its sentence, found without running the code."""
+"""Every error code in the source, with its class and sentence, found without running it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from core import errors
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("api", "core", "worker", "ml_engine", "infra")
 EXPANDED = {"{…}_outside_frame": ("line_outside_frame", "zone_outside_frame")}
-"""Codes that are put together when they are raised."""
+"""Codes that are composed at run time."""
 REPORTS = ("Failure", "Waiting", "HealthProblem", "Finding")
-"""Records that carry a code of their own: a failed job, a waiting job, a problem in `/health`."""
+"""Records with a code of their own: a failed job, a waiting job, a problem in `/health`."""
 PORT_ANSWERS = ("problem", "raw_problem")
-"""Functions of `api` that answer a problem: (place, status, code, sentence) or (status, code,
-sentence).
+"""Functions of `api` that return a problem. Their arguments are (path, status, code, sentence) or
+(status, code, sentence).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A place where a code is raised or reported.
+    """A place in the source that raises or reports a code.
 
     Attributes:
-        code: For programs.
+        code: The code, for programs.
         kind: Name of the error's class, or of the record that carries the code.
-        status: HTTP status that the place names itself; None: that of the class.
-        sentence: What it says, with `…` for values; empty where it is put together elsewhere.
+        status: HTTP status given at this place; None: the status of the class.
+        sentence: The sentence, with `…` for values; empty if it is composed elsewhere.
         package: Top-level package.
     """
 
@@ -52,7 +52,7 @@ def error_classes() -> dict[str, type[errors.MusterError]]:
 
 
 def raised() -> list[Raised]:
-    """Return every place in the source at which a code is raised or reported."""
+    """Return every place in the source that raises or reports a code."""
     paths = [
         path
         for package in PACKAGES
@@ -69,7 +69,7 @@ def raised() -> list[Raised]:
 
 
 def _constants(trees: dict[Path, ast.Module]) -> dict[str, str]:
-    """Return texts that modules give a name in capitals; a name with two meanings is left out."""
+    """Return the texts of constants by name. A name with two meanings is left out."""
     found: dict[str, set[str]] = {}
     for tree in trees.values():
         for node in tree.body:
@@ -105,7 +105,7 @@ def raised_in(tree: ast.Module, package: str, shared: dict[str, str]) -> Iterato
 
 
 def _in_subclass(node: ast.ClassDef, package: str, known: dict[str, str]) -> Iterator[Raised]:
-    """Yield the codes that subclasses of an error give themselves."""
+    """Yield the codes that subclasses of an error define."""
     bases = [ast.unparse(base).rsplit(".", 1)[-1] for base in node.bases]
     for call in ast.walk(node):
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__":
@@ -115,7 +115,7 @@ def _in_subclass(node: ast.ClassDef, package: str, known: dict[str, str]) -> Ite
 
 
 def _assigned(function: ast.AST) -> dict[str, str]:
-    """Return texts that local variables get."""
+    """Return the texts that are assigned to local variables."""
     return {
         target.id: text
         for node in ast.walk(function)
@@ -126,7 +126,7 @@ def _assigned(function: ast.AST) -> dict[str, str]:
 
 
 def _calls(function: ast.AST) -> Iterator[ast.Call]:
-    """Yield the calls of a function itself, not those of functions within it."""
+    """Yield the calls of a function, but not those of functions within it."""
     waiting = list(ast.iter_child_nodes(function))
     while waiting:
         node = waiting.pop()
@@ -180,7 +180,7 @@ def _expanded(
 
 
 def _text(node: ast.expr, known: dict[str, str]) -> str:
-    """Return the text of an expression, `{…}` for its values; empty where it is none."""
+    """Return the text of an expression, with `{…}` for its values; empty: not a text."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else ""
     if isinstance(node, ast.JoinedStr):
@@ -202,5 +202,5 @@ def _part(part: ast.expr, known: dict[str, str]) -> str:
 
 
 def readable(sentence: str) -> str:
-    """Return a sentence with `…` where a value stands."""
+    """Return a sentence with `…` for each value."""
     return sentence.replace("{…}", "…").replace("….", "…")

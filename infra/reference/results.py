@@ -1,4 +1,4 @@
-"""The page on the files of a result, from their list and the schema of `results.json`."""
+"""The page on the result files, generated from their list and the schema of `results.json`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from infra.reference.markdown import code, document, table, type_of
 SCHEMA = Path(__file__).parents[2] / "ml_engine" / "results" / "results.schema.json"
 
 FILES: dict[str, str] = {
-    "results.json": "counts, lines, zones, joins of broken tracks, ground and flight, video, settings, "
-    "detector, warnings: below",
+    "results.json": "counts, lines, zones, joins of broken tracks, ground and flight, video, "
+    "settings, detector, warnings: see below",
     "tracks.csv": "one row per track and frame: box (px), class, score, whether the box was "
     "interpolated, position on the ground, and the radius (m) that holds the animal with 90 % "
     "probability if the assumed errors hold",
@@ -65,7 +65,7 @@ def page() -> str:
         "`reasons` of a count: why `low` and `high` differ.",
         _codes(REASONS),
         "## Codes of warnings",
-        "`warnings` of the results: what to know about them as a whole.",
+        "`warnings` of the results: remarks about the results as a whole.",
         _codes(WARNINGS),
     )
 

@@ -1,4 +1,4 @@
-"""The page on the settings of an analysis, from the model that checks them."""
+"""The page on the settings of an analysis, generated from the model that checks them."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(
 
 def test_a_key_may_expire(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "create", "--owner", "x", "--expires-days", "2")[0] == 0
-    assert "good until 2026-06-03" in run(capsys, "list")[1]
+    assert "valid until 2026-06-03" in run(capsys, "list")[1]
     assert "expired" in run(capsys, "list", now=NOW + timedelta(days=2))[1]
 
 
@@ -95,7 +95,7 @@ def test_the_first_key_goes_to_a_file_of_its_owner_alone_and_is_made_once(
     assert secret not in err
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     status, out, err = run(capsys, *first)
-    assert (status, out, "none was made" in err, path.read_text().strip()) == (
+    assert (status, out, "No key was created" in err, path.read_text().strip()) == (
         0,
         "",
         True,
