@@ -46,7 +46,7 @@ STRUCTURE = (
         "spans' exporter is loaded where no endpoint is set",
         "core/bootstrap.py",
         "    if not traces.otlp_endpoint:\n        return lambda: None\n"
-        "    from core.observability.tracing_export import start_export  # the SDK and the exporter\n",
+        "    from core.observability.tracing_export import start_export  # Imports the SDK and the exporter.\n",
         "    from core.observability.tracing_export import start_export\n\n    if not traces.otlp_endpoint:\n        return lambda: None\n",
         "tests/unit/core/test_tracing.py::test_without_an_endpoint_no_sdk_is_loaded_and_a_span_costs_next_to_nothing",
     ),
