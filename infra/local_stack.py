@@ -6,6 +6,7 @@ Its data survive a restart.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import sys
@@ -20,6 +21,8 @@ from infra.azurite_server import AzuriteServer
 from infra.processes import Child, StartError, accepts_connections, free_ports, port_is_free
 
 REPOSITORY = Path(__file__).parents[1]
+# The parts run in the operator's folder, whose `.env` they read. Its modules must not hide theirs.
+_PYTHON = (sys.executable, "-P", "-m")
 AZURITE_PORTS = (10000, 10001, 10002)
 LEAST_FREE_MIB = 500
 _ENDPOINT_PORT = re.compile(r"(?:Blob|Queue)Endpoint=http://127\.0\.0\.1:([0-9]{1,5})/")
@@ -118,13 +121,17 @@ class LocalStack:
             "AZURE_STORAGE_CONNECTION_STRING_FILE": str(azurite.connection_file),
             "MUSTER_DATA_DIR": str(self.data_dir),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH")))
+            ),
         }
         self._worker_env = environments.of_worker() | shared
         api_argv = [
-            sys.executable,
-            "-m",
+            *_PYTHON,
             "uvicorn",
             "api.main:app",
+            "--app-dir",
+            str(REPOSITORY),
             "--host",
             "127.0.0.1",
             "--port",
@@ -135,7 +142,6 @@ class LocalStack:
             [*api_argv, "--no-access-log", "--timeout-graceful-shutdown", "5"],
             run_dir=self.run_dir,
             env=environments.of_api() | shared,
-            cwd=REPOSITORY,
         )
         self.api.start()
         self.start_worker()
@@ -172,10 +178,8 @@ class LocalStack:
 
     def start_worker(self) -> None:
         """Start the worker, also after it ended unexpectedly."""
-        argv = [sys.executable, "-m", "worker.main"]
-        self.worker = Child(
-            "worker", argv, run_dir=self.run_dir, env=self._worker_env, cwd=REPOSITORY
-        )
+        argv = [*_PYTHON, "worker.main"]
+        self.worker = Child("worker", argv, run_dir=self.run_dir, env=self._worker_env)
         self.worker.start()
 
     def _api_ready(self) -> bool:
