@@ -121,11 +121,10 @@ class LocalStack:
             "AZURE_STORAGE_CONNECTION_STRING_FILE": str(azurite.connection_file),
             "MUSTER_DATA_DIR": str(self.data_dir),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH")))
-            ),
         }
-        self._worker_env = environments.of_worker() | shared
+        api_env, self._worker_env = environments.of_api(), environments.of_worker() | shared
+        paths = filter(None, (str(REPOSITORY), api_env.get("PYTHONPATH")))
+        shared["PYTHONPATH"] = self._worker_env["PYTHONPATH"] = os.pathsep.join(paths)
         api_argv = [
             *_PYTHON,
             "uvicorn",
@@ -141,7 +140,7 @@ class LocalStack:
             "api",
             [*api_argv, "--no-access-log", "--timeout-graceful-shutdown", "5"],
             run_dir=self.run_dir,
-            env=environments.of_api() | shared,
+            env=api_env | shared,
         )
         self.api.start()
         self.start_worker()

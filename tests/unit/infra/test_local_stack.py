@@ -10,7 +10,7 @@ import pytest
 
 from infra import azurite_server, local_stack
 from infra.local_stack import AZURITE_PORTS, LocalStack
-from infra.processes import StartError, free_ports
+from infra.processes import Child, StartError, free_ports
 
 
 def test_a_stack_whose_azurite_cannot_be_installed_says_so_once_and_stops(
@@ -60,7 +60,7 @@ def test_azurite_comes_back_on_the_ports_that_running_parts_know(
         assert started[-1] == AZURITE_PORTS
 
 
-def test_the_parts_read_the_env_file_of_the_operator_and_import_nothing_of_that_folder(
+def test_the_parts_read_the_operators_env_file_and_import_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text("MUSTER_SERVES=nothing\nMUSTER_MAX_FILES=none\n")
@@ -72,7 +72,7 @@ def test_the_parts_read_the_env_file_of_the_operator_and_import_nothing_of_that_
     monkeypatch.delenv("MUSTER_MAX_FILES", raising=False)
     said: list[str] = []
 
-    class Run(local_stack.Child):
+    class Run(Child):
         def start(self) -> None:
             done = subprocess.run(
                 self._argv, env=self._env, cwd=self._cwd, capture_output=True, text=True, timeout=60
