@@ -6,6 +6,7 @@ Its data survive a restart.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import sys
@@ -20,6 +21,8 @@ from infra.azurite_server import AzuriteServer
 from infra.processes import Child, StartError, accepts_connections, free_ports, port_is_free
 
 REPOSITORY = Path(__file__).parents[1]
+# The parts run in the operator's folder, whose `.env` they read. Its modules must not hide theirs.
+_PYTHON = (sys.executable, "-P", "-m")
 AZURITE_PORTS = (10000, 10001, 10002)
 LEAST_FREE_MIB = 500
 _ENDPOINT_PORT = re.compile(r"(?:Blob|Queue)Endpoint=http://127\.0\.0\.1:([0-9]{1,5})/")
@@ -119,12 +122,15 @@ class LocalStack:
             "MUSTER_DATA_DIR": str(self.data_dir),
             "PYTHONUNBUFFERED": "1",
         }
-        self._worker_env = environments.of_worker() | shared
+        api_env, self._worker_env = environments.of_api(), environments.of_worker() | shared
+        paths = filter(None, (str(REPOSITORY), api_env.get("PYTHONPATH")))
+        shared["PYTHONPATH"] = self._worker_env["PYTHONPATH"] = os.pathsep.join(paths)
         api_argv = [
-            sys.executable,
-            "-m",
+            *_PYTHON,
             "uvicorn",
             "api.main:app",
+            "--app-dir",
+            str(REPOSITORY),
             "--host",
             "127.0.0.1",
             "--port",
@@ -134,8 +140,7 @@ class LocalStack:
             "api",
             [*api_argv, "--no-access-log", "--timeout-graceful-shutdown", "5"],
             run_dir=self.run_dir,
-            env=environments.of_api() | shared,
-            cwd=REPOSITORY,
+            env=api_env | shared,
         )
         self.api.start()
         self.start_worker()
@@ -172,10 +177,8 @@ class LocalStack:
 
     def start_worker(self) -> None:
         """Start the worker, also after it ended unexpectedly."""
-        argv = [sys.executable, "-m", "worker.main"]
-        self.worker = Child(
-            "worker", argv, run_dir=self.run_dir, env=self._worker_env, cwd=REPOSITORY
-        )
+        argv = [*_PYTHON, "worker.main"]
+        self.worker = Child("worker", argv, run_dir=self.run_dir, env=self._worker_env)
         self.worker.start()
 
     def _api_ready(self) -> bool:

@@ -27,7 +27,8 @@ _ADVICE = {
     "literal_error": "Give {expected}.",
     "dict_type": 'Give a JSON object, such as {{"name": "value"}}.',
 }
-_LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
+_ADDRESS = re.compile(r"[^\s,\"']+")
+_KEY = re.compile(r"((?:AccountKey|SharedAccessSignature)\s*=)[^;\s]+", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 
 
@@ -107,7 +108,7 @@ def refuse(faults: Iterable[Fault]) -> None:
 
 
 def _fault(error: Any, variables: dict[str, Variable], found: dict[str, Found]) -> Fault:
-    code, message = error["type"], error["msg"].removeprefix("Value error, ")
+    code, message = error["type"], shown(error["msg"].removeprefix("Value error, "))
     field = str(error["loc"][0]) if error["loc"] else ""
     if not field:
         return Fault("" if code == "value_error" else code, message)
@@ -124,8 +125,17 @@ def _fault(error: Any, variables: dict[str, Variable], found: dict[str, Found]) 
 
 
 def shown(text: str) -> str:
-    """Return a text without the login and the query of addresses in it: both may hold secrets."""
-    return _WORD.sub(_without_query, _LOGIN.sub("***@", text))
+    """Return a text without what may be secret: the login and the query of addresses, and the key
+    of a connection string that was given for another variable.
+    """
+    return _WORD.sub(_without_query, _KEY.sub(r"\1***", _ADDRESS.sub(_without_login, text)))
+
+
+def _without_login(address: re.Match[str]) -> str:
+    scheme, separator, rest = address[0].partition("://")
+    # A password that is not percent-encoded may hold slashes and more of these signs.
+    _, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}***@{place}" if at else address[0]
 
 
 def _without_query(word: re.Match[str]) -> str:

@@ -40,8 +40,22 @@ CONFIGURATION = (
     Mutant(
         "muster config shows the login of an address",
         "core/config/reading.py",
-        '_LOGIN.sub("***@", text)',
+        "_ADDRESS.sub(_without_login, text)",
         "text",
+        "tests/unit/infra/test_config_command.py",
+    ),
+    Mutant(
+        "muster config shows the key of a connection string in another variable",
+        "core/config/reading.py",
+        '_KEY.sub(r"\\1***", _ADDRESS.sub(_without_login, text))',
+        "_ADDRESS.sub(_without_login, text)",
+        "tests/unit/infra/test_config_command.py",
+    ),
+    Mutant(
+        "a refusal quotes a login",
+        "core/config/reading.py",
+        'shown(error["msg"].removeprefix("Value error, "))',
+        'error["msg"].removeprefix("Value error, ")',
         "tests/unit/infra/test_config_command.py",
     ),
     Mutant(

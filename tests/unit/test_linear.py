@@ -58,7 +58,8 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
     ],
     "core/adapters/mongo/connection.py:_ESCAPED": [longer("", "%"), longer("", "%2")],
     "core/adapters/mongo/connection.py:_RESERVED": [longer("", "a")],
-    "core/config/reading.py:_LOGIN": [longer("://", "a"), longer("", "://")],
+    "core/config/reading.py:_ADDRESS": [longer("://", "a"), longer("", "://")],
+    "core/config/reading.py:_KEY": [longer("AccountKey", " "), longer("", "AccountKey")],
     "core/config/reading.py:_WORD": [longer("", "a"), longer("", "a ")],
     "core/domain/access.py:_KEY": [longer("muster_", "0")],
     "core/domain/access.py:_KEY_ANYWHERE": [

@@ -56,6 +56,25 @@ def test_each_value_says_where_it_comes_from(
     assert rows["MODEL_NAME"]["value"] is None and rows["MODEL_NAME"]["set"] is False
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AZURE_STORAGE_ACCOUNT_URL", CONNECTION),
+        ("AZURE_STORAGE_CONNECTION_STRING_FILE", CONNECTION),
+        ("MODEL_NAME", "https://ranch:a/aaaa@models.example"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://ranch:a@aaaa@collector:4318"),
+        ("MUSTER_OIDC_ISSUER", "https://ranch:aaaa@login.example"),
+        ("MUSTER_ALLOWED_ORIGINS", "https://ranch:aaaa@app.example/path"),
+    ],
+)
+def test_a_secret_in_a_variable_that_is_none_is_hidden(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    _, rows, told = rows_of(capsys)
+    assert "***" in rows[name]["value"] and "aaaa" not in json.dumps(told)
+
+
 def test_what_is_wrong_is_told_with_status_2_and_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

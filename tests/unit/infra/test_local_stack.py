@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from infra import azurite_server
+from infra import azurite_server, local_stack
 from infra.local_stack import AZURITE_PORTS, LocalStack
-from infra.processes import StartError, free_ports
+from infra.processes import Child, StartError, free_ports
 
 
 def test_a_stack_whose_azurite_cannot_be_installed_says_so_once_and_stops(
@@ -57,3 +58,33 @@ def test_azurite_comes_back_on_the_ports_that_running_parts_know(
         monkeypatch.setattr("infra.local_stack.port_is_free", lambda port: True)
         LocalStack(tmp_path, port=0).start_azurite()
         assert started[-1] == AZURITE_PORTS
+
+
+def test_the_parts_read_the_operators_env_file_and_import_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("MUSTER_SERVES=nothing\nMUSTER_MAX_FILES=none\n")
+    for package in ("api", "core", "worker"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise SystemExit('of the folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MUSTER_SERVES", raising=False)
+    monkeypatch.delenv("MUSTER_MAX_FILES", raising=False)
+    said: list[str] = []
+
+    class Run(Child):
+        def start(self) -> None:
+            done = subprocess.run(
+                self._argv, env=self._env, cwd=self._cwd, capture_output=True, text=True, timeout=60
+            )
+            said.append(done.stdout + done.stderr)
+
+        def wait_ready(self, *_: object, **__: object) -> None:
+            pass
+
+    monkeypatch.setattr(azurite_server.AzuriteServer, "start", lambda _: None)
+    monkeypatch.setattr(local_stack, "Child", Run)
+    LocalStack(tmp_path / "data", port=free_ports(1)[0]).start()
+    api, worker = said
+    assert "MUSTER_MAX_FILES is 'none'" in api and "of the folder" not in api
+    assert "MUSTER_SERVES is 'nothing'" in worker and "of the folder" not in worker
