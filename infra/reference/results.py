@@ -21,7 +21,8 @@ FILES: dict[str, str] = {
     "probability if the assumed errors hold",
     "tracks.mot.txt": "the same in MOTChallenge's layout",
     "tracks.geojson": "for QGIS or geojson.io, with telemetry or a calibration in WGS84: the "
-    "drone's path, the ground that it saw, the gaps between its passes, and the paths of the animals",
+    "drone's path, the ground that it saw, the gaps between its passes, and the paths of the "
+    "animals",
     "timeline.csv": "the number of each class per frame; `status` distinguishes an empty frame "
     "(`detected`) from a skipped and an unreadable one",
     "animals.csv": "one row per counted animal: number, track, first and last time, best view, and "
