@@ -220,7 +220,7 @@ async def purge(
     total = sum(item.size_bytes for item in found)
     if (
         ask is not None
-        and ask(f"Permanently delete {total} bytes, {newest} to {oldest} old? Type yes:").strip()
+        and ask(f"Permanently delete {total} bytes, {newest} to {oldest} old? Type yes: ").strip()
         != "yes"
     ):
         return ["Nothing was deleted."]

@@ -136,8 +136,8 @@ def unclaimed_lines(found: Sequence[Unclaimed], now: datetime) -> list[str]:
     total = sum(item.size_bytes for item in found)
     lines = [
         (
-            f'" {item.place:<8} {item.name} {item.blobs} blobs, {item.size_bytes} bytes, '
-            f'{age(item.newest_at_utc, now)} old"'
+            f"  {item.place:<8} {item.name}  {item.blobs} blobs, {item.size_bytes} bytes, "
+            f"{age(item.newest_at_utc, now)} old"
         )
         for item in found
     ]
