@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from core.bootstrap import close_ports, make_ports, open_ports
 from core.config.processes import CommandConfig
+from core.config.unknown import warn_of_unknown_variables
 from core.domain.clock import utc_now
 from core.domain.housekeeping import HousekeepingRules
 from core.errors import MusterError
@@ -192,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     secrets = secrets_of(config.storage, config.database)
     configure_logging(config.logs.log_level, stream=sys.stderr, secrets=secrets)
+    warn_of_unknown_variables()
     try:
         lines = asyncio.run(_run(config, is_dry=arguments.dry_run, confirmed=arguments.yes))
     except MusterError as error:
