@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from api.problems import STATUS
+from api.problems import HTTP_CODES, HTTP_DETAILS, STATUS
 from infra.reference.markdown import code, document, table
 from infra.reference.raised import REPORTS, Raised, error_classes, raised, readable
 
@@ -17,9 +17,9 @@ _CLASSES = """The class determines how a code is handled. The default code of a 
 only where no more specific code exists."""
 
 _OTHERS = (
-    Raised("route_not_found", "HttpError", 404, "No such endpoint: see /docs.", "api"),
-    Raised(
-        "method_not_allowed", "HttpError", 405, "The endpoint has other methods: see /docs.", "api"
+    *(
+        Raised(HTTP_CODES[status], "HttpError", status, detail, "api")
+        for status, detail in HTTP_DETAILS.items()
     ),
     Raised("http_error", "HttpError", None, "Another error of HTTP itself.", "api"),
 )

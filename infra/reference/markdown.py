@@ -65,6 +65,8 @@ def _plain_type(schema: Schema) -> str:
         names = schema.get("propertyNames", {})
         keys = f" by {type_of(names)}" if names else ""
         return f"object{keys} of {type_of(values)}"
+    if schema.get("format") == "binary":
+        return "bytes"
     return {"string": "text", "null": "null"}.get(str(kind), str(kind))
 
 
