@@ -20,10 +20,11 @@ FILES: dict[str, str] = {
     "interpolated, position on the ground, and the radius (m) that holds the animal with 90 % "
     "probability if the assumed errors hold",
     "tracks.mot.txt": "the boxes of `tracks.csv` in MOTChallenge's layout",
-    "tracks.geojson": "for QGIS or geojson.io, with telemetry or a calibration in WGS84: the drone's "
-    "path, the ground that it saw, the gaps between its passes, and the paths of the animals",
-    "timeline.csv": "per frame the number of each class; `status` distinguishes a frame without animals "
-    "(`detected`) from a skipped and an unreadable frame",
+    "tracks.geojson": "for QGIS or geojson.io, with telemetry or a calibration in WGS84: the "
+    "drone's path, the ground that it saw, the gaps between its passes, and the paths of the "
+    "animals",
+    "timeline.csv": "per frame the number of each class; `status` distinguishes a frame without "
+    "animals (`detected`) from a skipped and an unreadable frame",
     "animals.csv": "one row per counted animal: number, track, first and last time, best view, and "
     "whether and why it is uncertain",
     "contact_sheet.jpg": "one numbered picture per counted animal, uncertain ones marked; with "
