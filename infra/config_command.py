@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from core.config.storage import StorageSection
 from core.config.unknown import Unknown, unknown_variables
 from core.config.variables import Process, Variable, text_of
 from core.errors import InvalidConfiguration, InvalidInput
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 
 UNSET = "not set"
 
@@ -168,7 +167,7 @@ def _origin(row: Row) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status: 0, or 2 if a value is refused."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name("python -m infra.config_command"),
         description="Print each effective value of the configuration and its source. "
         "Secrets are not shown.",
