@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -65,7 +66,7 @@ def make_report(sources: Sources, process: Process | None) -> Report:
     )
     done = [read_section(kind, sources) for kind in kinds]
     problems = dict.fromkeys(
-        str(fault)
+        fault.sentence
         for section in done
         for fault in section.faults
         if fault.field in fields or not fault.field
@@ -84,7 +85,7 @@ def _missing_storage(done: Sequence[ReadSection]) -> list[str]:
             try:
                 section.value.require()
             except InvalidInput as error:
-                return [f"({error.code}) {error.message}"]
+                return [error.message]
     return []
 
 
@@ -185,10 +186,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error.message, file=sys.stderr)
         return 2
     report = make_report(sources, process)
-    if arguments.json:
-        print(as_json(report, process))
-    else:
-        show(report, Console())
+    try:
+        if arguments.json:
+            print(as_json(report, process))
+        else:
+            show(report, Console())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has what it wants. The interpreter flushes once more at its
+        # end, so it needs a file that accepts the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 2 if report.problems else 0
 
 
