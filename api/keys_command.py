@@ -17,9 +17,9 @@ from rich.table import Table
 from core.config.processes import KeysConfig
 from core.domain.access import is_token_owner
 from core.domain.clock import Clock, utc_now
-from core.errors import InvalidConfiguration, InvalidInput, MusterError
+from core.errors import InvalidConfiguration, InvalidInput, MusterError, NotFound
 from core.private_files import keep_files_private
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 from core.services.access.keys import Keys
 
 _PAGE = 200
@@ -41,6 +41,10 @@ def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> i
     except InvalidInput as error:
         print(error.message, file=sys.stderr)
         return 2
+    except NotFound:
+        # The error's sentence names a route of the API.
+        print(f"Key not found. `{_name()} list` lists all keys.", file=sys.stderr)
+        return 1
     except MusterError as error:
         print(error.message, file=sys.stderr)
         return 1
@@ -49,9 +53,13 @@ def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> i
         return 1
 
 
+def _name() -> str:
+    return program_name("python -m api.keys")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program_name("python -m api.keys"),
+    parser = CommandParser(
+        prog=_name(),
         description="Create, list and revoke API keys in the configured database.",
     )
     commands = parser.add_subparsers(dest="command", required=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from core.config.storage import StorageSection
 from core.config.unknown import Unknown, unknown_variables
 from core.config.variables import Process, Variable, text_of
 from core.errors import InvalidConfiguration, InvalidInput
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 
 UNSET = "not set"
 
@@ -66,7 +66,7 @@ def make_report(sources: Sources, process: Process | None) -> Report:
     )
     done = [read_section(kind, sources) for kind in kinds]
     problems = dict.fromkeys(
-        str(fault)
+        fault.sentence
         for section in done
         for fault in section.faults
         if fault.field in fields or not fault.field
@@ -85,7 +85,7 @@ def _missing_storage(done: Sequence[ReadSection]) -> list[str]:
             try:
                 section.value.require()
             except InvalidInput as error:
-                return [f"({error.code}) {error.message}"]
+                return [error.message]
     return []
 
 
@@ -168,7 +168,7 @@ def _origin(row: Row) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status: 0, or 2 if a value is refused."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name("python -m infra.config_command"),
         description="Print each effective value of the configuration and its source. "
         "Secrets are not shown.",
@@ -186,10 +186,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error.message, file=sys.stderr)
         return 2
     report = make_report(sources, process)
-    if arguments.json:
-        print(as_json(report, process))
-    else:
-        show(report, Console())
+    try:
+        if arguments.json:
+            print(as_json(report, process))
+        else:
+            show(report, Console())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has what it wants. The interpreter flushes once more at its
+        # end, so it needs a file that accepts the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 2 if report.problems else 0
 
 

@@ -153,6 +153,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(help_text(name), end="", file=sys.stderr)
         return 2
     chosen, *arguments = words
+    if chosen == "help" and arguments:
+        chosen, arguments = arguments[0], ["--help"]
     if chosen in ("-h", "--help", "help"):
         print(help_text(name), end="")
         return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import sys
@@ -20,7 +19,7 @@ from core.config.processes import RunConfig
 from core.domain.interval import INTERVAL_NOTE
 from core.domain.results import ClassCounts
 from core.errors import InvalidInput
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 
@@ -34,7 +33,7 @@ class _Interrupted(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
-    argparse.ArgumentParser(
+    CommandParser(
         prog=program_name("python -m infra.run"),
         description="Start Azurite, the API and a worker on this machine, count the sample video, "
         "and serve until Ctrl-C. MUSTER_PORT (8000) is the port, MUSTER_DATA_DIR the data folder.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from core.config.data_folder import DataSection
 from core.config.reading import read
 from core.errors import InvalidInput
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 
@@ -21,7 +20,7 @@ class _Interrupted(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
-    argparse.ArgumentParser(
+    CommandParser(
         prog=program_name("python -m infra.storage"),
         description="Run Azurite, the storage for one machine, until Ctrl-C. An API and workers "
         "with the same data folder (MUSTER_DATA_DIR) find it automatically.",

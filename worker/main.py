@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import dataclasses
 import logging
@@ -27,7 +26,7 @@ from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import JobQueue, Ports, WebhookSender
 from core.private_files import keep_files_private
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 from core.services.attempts.dispatch import Dispatcher
 from core.services.housekeeping.sweep import Sweeper
 from ml_engine.video.malloc import keep_freed_memory
@@ -248,7 +247,7 @@ def main(
 ) -> int:
     """Run a worker and return the exit status. `reached`: see `Tools`; `sender`: see `serve`."""
     keep_files_private()
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name("python -m worker.main"),
         description="Run a worker until Ctrl-C. It takes the steps of jobs from the queues.",
     )

@@ -19,7 +19,7 @@ from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import JobFilter, Ports
 from core.private_files import keep_files_private
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 from core.services.attempts.dispatch import Dispatcher
 from core.services.attempts.retry import retry
 from core.services.housekeeping import storage_takeover
@@ -230,7 +230,7 @@ async def purge(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name("python -m worker.storage"),
         description="Show which database owns the storage, transfer it, and repair the storage.",
     )

@@ -6,7 +6,6 @@ for deployments whose API does not run all the time, and for operators who do no
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import Ports
 from core.private_files import keep_files_private
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 from core.services.attempts.dispatch import Dispatcher
 from core.services.housekeeping.findings import find
 from core.services.housekeeping.keeper import Housekeeping
@@ -174,9 +173,7 @@ async def _run(config: CommandConfig, *, is_dry: bool, confirmed: bool) -> list[
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return the exit status."""
     keep_files_private()
-    parser = argparse.ArgumentParser(
-        prog=program_name("python -m worker.sweep"), description=DESCRIPTION
-    )
+    parser = CommandParser(prog=program_name("python -m worker.sweep"), description=DESCRIPTION)
     parser.add_argument(
         "--dry-run",
         action="store_true",

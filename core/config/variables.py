@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -21,6 +23,7 @@ Process = Literal["api", "worker", "sweep", "storage", "keys", "run", "count"]
 """The processes that read variables; `core.config.processes` describes them."""
 
 PREFIX = "MUSTER_"
+_TIMES = ("seconds", "minutes", "hours", "days")
 
 
 class Section(BaseModel):
@@ -29,11 +32,23 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        allow_inf_nan=False,
         # Values may be secrets, and errors are logged.
         hide_input_in_errors=True,
     )
 
     title: ClassVar[str]
+
+    @field_validator("*")
+    @classmethod
+    def _is_a_usable_time(cls, value: Any, info: Any) -> Any:
+        extra = cls.model_fields[info.field_name].json_schema_extra
+        unit = str(extra["unit"]) if isinstance(extra, dict) else ""
+        # Times are added to dates, which end with the year 9999.
+        longest = timedelta(days=36525) / timedelta(**{unit: 1}) if unit in _TIMES else math.inf
+        if isinstance(value, int | float) and value > longest:
+            raise ValueError(f"give {longest:.0f} or less")
+        return value
 
     @field_validator("*", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ An unknown key is refused.
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Annotated, Any, Literal
 
@@ -306,14 +307,36 @@ def parse_settings(data: Any) -> AnalysisSettings:
     try:
         return AnalysisSettings.model_validate({} if data is None else data, context=TYPED)
     except ValidationError as error:
-        faults = [
-            {"field": _field(e["loc"]), "problem": e["msg"].removeprefix("Value error, ")}
-            for e in error.errors()
-        ]
-        listed = "; ".join(f"{f['field']}: {f['problem']}" for f in faults[:5])
+        faults = [{"field": _field(e["loc"]), "problem": _problem(e)} for e in error.errors()]
+        listed = "; ".join(
+            f["problem"] if f["problem"].startswith(_UNKNOWN) else f"{f['field']}: {f['problem']}"
+            for f in faults[:5]
+        )
+        end = "" if listed.endswith(("?", ".")) else "."
         raise InvalidSettings(
-            f"Invalid settings: {listed}.", errors=faults[:MOST_FAULTS]
+            f"Invalid settings: {listed}{end}", errors=faults[:MOST_FAULTS]
         ) from error
+
+
+_UNKNOWN = "Unknown setting"
+_PARTS: dict[object, type[_Record]] = {
+    "lines": Line,
+    "zones": Zone,
+    "calibration": CalibrationSettings,
+    "flight": FlightSettings,
+    "counted": CountedFrame,
+}
+
+
+def _problem(error: Any) -> str:
+    location: tuple[int | str, ...] = error["loc"]
+    if error["type"] != "extra_forbidden":
+        return str(error["msg"]).removeprefix("Value error, ")
+    part = AnalysisSettings if len(location) == 1 else _PARTS.get(location[0], AnalysisSettings)
+    typed = str(location[-1])[:80]
+    near = difflib.get_close_matches(typed, part.model_fields, n=1)
+    advice = f"Did you mean '{near[0]}'?" if near else "Remove it."
+    return f"{_UNKNOWN} '{typed}'. {advice}"
 
 
 def _field(location: tuple[int | str, ...]) -> str:

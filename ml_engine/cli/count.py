@@ -6,9 +6,12 @@ Its steps are probe, plan, detect, assemble and render.
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment, VideoFacts
-from core.errors import DetectorError, InvalidInput, InvalidSettings
+from core.errors import DetectorError, InvalidInput, InvalidSettings, UnsupportedMedia, VideoError
 from core.version import muster_version
 from ml_engine.arrays import DetectionLog
 from ml_engine.paths import cache_dir
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
     from ml_engine.video.sandbox.decoder import ConfinedDecoder
 
 SEGMENT_FRAMES = 300
+_HERE = {
+    "upload the video again": "Copy the video again",
+    "upload the": "Give the",
+    "upload it": "count it",
+}
+_UPLOAD = re.compile("|".join(_HERE), re.IGNORECASE)
 PACKAGES = ("numpy", "scipy", "av", "openvino", "torch", "transformers")
 
 
@@ -66,18 +75,15 @@ def count_videos(request: CountRequest) -> int:
     from ml_engine.video.timeline import file_starts_s
 
     started = time.perf_counter()
-    for path in request.videos:
-        if not path.is_file():
-            raise InvalidInput(f"The video file {path} does not exist.", code="video_not_found")
+    _check_paths(request)
     source, name = _detector_source(request)
     decoder = ConfinedDecoder()
-    indexes = [decoder.probe(path) for path in request.videos]
+    indexes = [_probe(decoder, path, among=len(request.videos)) for path in request.videos]
     video, segments = plan_segments(indexes, min_frames=SEGMENT_FRAMES)
     check_settings(request.settings, video)
     telemetry = recording_telemetry(
         request.videos, file_starts_s(indexes), request.telemetry, decoder
     )
-    request.out_dir.mkdir(parents=True, exist_ok=True)
     seconds = {"plan": time.perf_counter() - started}
 
     started = time.perf_counter()
@@ -93,6 +99,8 @@ def count_videos(request: CountRequest) -> int:
     assembled = assemble(
         log, settings=request.settings, video=video, detector=facts, telemetry=telemetry
     )
+    # Made only now, so that a count that fails leaves no empty folder.
+    request.out_dir.mkdir(parents=True, exist_ok=True)
     for file_name, data in assembled.files.items():
         (request.out_dir / file_name).write_bytes(data)
     seconds["assemble"] = time.perf_counter() - started
@@ -105,6 +113,39 @@ def count_videos(request: CountRequest) -> int:
     print_counts(assembled.results)
     print(f"results are in {request.out_dir}")
     return 0
+
+
+def _check_paths(request: CountRequest) -> None:
+    for path in request.videos:
+        if path.is_dir():
+            raise InvalidInput(f"{path} is a folder. Name its video files.", code="video_not_found")
+        if not path.is_file():
+            raise InvalidInput(f"The video file {path} does not exist.", code="video_not_found")
+    out = request.out_dir
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise InvalidInput(f"{nearest} is a file. Name a folder with --out.", code="bad_out")
+    if not os.access(nearest, os.W_OK):
+        raise InvalidInput(
+            f"The folder {nearest} cannot be written to. Name another one with --out.",
+            code="bad_out",
+        )
+
+
+@contextmanager
+def _refusals_for(path: Path, *, among: int) -> Iterator[None]:
+    """Make refusals of a video name the file, if there are several, and speak of no upload."""
+    try:
+        yield
+    except (UnsupportedMedia, VideoError) as error:
+        sentence = _UPLOAD.sub(lambda found: _HERE[found[0].lower()], error.message)
+        named = f"{path.name}: {sentence}" if among > 1 else sentence
+        raise type(error)(named, code=error.code, **error.details) from error
+
+
+def _probe(decoder: ConfinedDecoder, path: Path, *, among: int) -> VideoIndex:
+    with _refusals_for(path, among=among):
+        return decoder.probe(path)
 
 
 def _detector_source(request: CountRequest) -> tuple[str, str]:
@@ -151,15 +192,17 @@ def _detect(
     with progress("detecting", video.frames) as update:
         for segment in segments:
             first, end = segment.first_frame, segment.first_frame + segment.frames
-            data = detect_segment(
-                request.videos[segment.file_index],
-                indexes[segment.file_index],
-                segment,
-                detector,
-                frame_times_s=all_times_s[first:end],
-                run=Run(request.settings, _after(first, update)),
-                decoder=decoder,
-            )
+            path = request.videos[segment.file_index]
+            with _refusals_for(path, among=len(request.videos)):
+                data = detect_segment(
+                    path,
+                    indexes[segment.file_index],
+                    segment,
+                    detector,
+                    frame_times_s=all_times_s[first:end],
+                    run=Run(request.settings, _after(first, update)),
+                    decoder=decoder,
+                )
             logs.append(read_log(data))
         update(video.frames)
     return concat(logs)

@@ -6,7 +6,6 @@ python -m ml_engine.cli.gallery --data DIR --out FILE.jpg [--detector CHECKPOINT
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from core.domain.analysis import AnalysisSettings
 from core.errors import MusterError
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 from ml_engine.arrays import Image
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.datasets.labelled import read_folder
@@ -81,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     """Draw a gallery from the command line."""
     from ml_engine.evaluation.run_detector import open_detector
 
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name("python -m ml_engine.cli.gallery"),
         description="Draw a detector's boxes into annotated pictures: correct boxes in green,"
         " false ones in red, missed ones in yellow.",

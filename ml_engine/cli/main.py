@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.domain.classes import FOUR_LEGGED
 from core.errors import MusterError
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 from ml_engine.cli.evaluate_arguments import add_evaluate
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.cli.train_arguments import add_train
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = CommandParser(
         prog=program_name("python -m ml_engine"),
         description="Count bison, cattle and persons in video.",
     )

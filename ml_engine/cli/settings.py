@@ -77,7 +77,9 @@ def _read_json(path: Path) -> dict[str, object]:
         )
     try:
         data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise InvalidSettings(f"{path.name} is not a JSON file.") from error
+    except ValueError as error:
         raise InvalidSettings(f"The settings file {path.name} is not JSON: {error}.") from error
     if not isinstance(data, dict):
         raise InvalidSettings(f"The settings file {path.name} must hold a JSON object.")

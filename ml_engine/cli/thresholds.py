@@ -18,7 +18,7 @@ import numpy as np
 from core.domain.analysis import CLASSES, AnalysisSettings
 from core.domain.classes import FOUR_LEGGED
 from core.errors import DetectorError, MusterError
-from core.program_name import program_name
+from core.program_name import CommandParser, program_name
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.detection.labels import TABLE_FILE
 from ml_engine.evaluation.thresholds import (
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure, print, and write if requested."""
     from ml_engine.evaluation.run_detector import open_detector
 
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name("python -m ml_engine.cli.thresholds"),
         description="Measure the score from which a detector's detections count,"
         " and the smallest animal that it finds.",

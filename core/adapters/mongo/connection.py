@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import InvalidURI
 
 from core.adapters.mongo.errors import mapped
 from core.adapters.shared.listing import Span, bound_ms, from_ms
-from core.errors import Unavailable
+from core.errors import InvalidInput, Unavailable
 
 Document = dict[str, Any]
 # By default, a single server acknowledges writes that a crash may lose. With the journal, an
@@ -51,7 +53,8 @@ class MongoConnection:
         """Register a user, such as a store. Idempotent for each user. Sends nothing yet.
 
         Raises:
-            Unavailable: The URI is not valid, or its host name cannot be resolved.
+            InvalidInput: The URI is not valid (code `bad_mongo_uri`).
+            Unavailable: The host name of the URI cannot be resolved.
         """
         async with self._opening:
             if self._client is None:
@@ -61,7 +64,7 @@ class MongoConnection:
                     for name, value in _DEFAULTS.items()
                     if f"{name.lower()}=" not in given
                 }
-                with mapped():
+                with mapped(), _uri_checked():
                     self._client = AsyncMongoClient(
                         self._uri,
                         tz_aware=True,
@@ -84,7 +87,11 @@ class MongoConnection:
 
     def describe(self) -> str:
         """Return hosts and database for the operator, without credentials."""
-        return f"MongoDB {urlsplit(self._uri).netloc.rpartition('@')[2]}, database {self._database}"
+        try:
+            hosts = urlsplit(self._uri).netloc.rpartition("@")[2]
+        except ValueError:
+            hosts = "of a URI that is not valid"
+        return f"MongoDB {hosts}, database {self._database}"
 
     async def ping(self) -> None:
         """Return when the server responds.
@@ -116,6 +123,26 @@ class MongoConnection:
         if self._client is None:
             raise Unavailable("The connection to MongoDB is not open.", code="database_unavailable")
         return self._client
+
+
+@contextmanager
+def _uri_checked() -> Iterator[None]:
+    # The driver's own sentences may repeat the password.
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            f"MONGO_URI names the file {error.filename}, which cannot be read "
+            f"({error.strerror}). Correct the path.",
+            code="bad_mongo_uri",
+        ) from error
+    except (InvalidURI, ValueError, TypeError) as error:
+        raise InvalidInput(
+            "MONGO_URI is not a valid connection string. It looks like "
+            "mongodb://USER:PASSWORD@HOST:27017. Special characters in USER and PASSWORD must be "
+            "percent-encoded.",
+            code="bad_mongo_uri",
+        ) from error
 
 
 def newest_first(*equal: str, time: str) -> IndexModel:

@@ -182,3 +182,13 @@ def test_compose_makes_a_key_before_the_api_starts_where_the_api_can_show_it(
 
 def test_in_its_image_the_api_wants_a_key_from_everybody() -> None:
     assert "MUSTER_REQUIRE_KEY=true" in (REPOSITORY / "Dockerfile.api").read_text()
+
+
+def test_an_unknown_key_is_refused_with_a_command_not_a_route(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(capsys, "revoke", "nope") == (
+        1,
+        "",
+        "Key not found. `python -m api.keys list` lists all keys.\n",
+    )

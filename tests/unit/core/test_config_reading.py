@@ -146,3 +146,22 @@ def test_each_variable_is_declared_once_with_a_meaning() -> None:
     assert {item.field for kind in SECTIONS for item in variables_of(kind)} == {
         item.field for item in all_variables()
     }
+
+
+NUMBERS = [item for item in all_variables() if "float" in str(item.info.annotation)]
+TIMES = [item for item in NUMBERS if item.unit in ("seconds", "minutes", "hours", "days")]
+
+
+@pytest.mark.parametrize("variable", NUMBERS, ids=by_name)
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(variable: Variable, value: str) -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        read(variable.section, Sources({variable.name: value}))
+    assert f"{variable.name} is '{value}' (environment). Give" in refused.value.message
+
+
+@pytest.mark.parametrize("variable", TIMES, ids=by_name)
+def test_a_time_of_more_than_a_century_is_refused(variable: Variable) -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        read(variable.section, Sources({variable.name: "1e12"}))
+    assert f"{variable.name} is '1e12' (environment). Give" in refused.value.message

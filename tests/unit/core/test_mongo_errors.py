@@ -8,6 +8,7 @@ import pytest
 from pymongo import errors
 from pymongo._asyncio_lock import Condition, Lock
 
+from core.adapters.mongo.connection import MongoConnection
 from core.adapters.mongo.errors import mapped, mapped_but
 from core.errors import InvalidInput, MusterError, StorageFull, Unavailable
 
@@ -74,3 +75,24 @@ async def test_a_lock_of_the_driver_that_breaks_in_an_outage_is_an_outage() -> N
     assert caught.value.code == "database_unavailable"
     with pytest.raises(RuntimeError, match="ours"), mapped():
         raise RuntimeError("ours")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://secret",
+        "mongodb://h:99999/x",
+        "mongodb://me:secret:x@h/",
+        "mongodb://[::1/x",
+        "mongodb://h/?minPoolSize=200&maxPoolSize=1",
+        "mongodb://h/?tls=true&tlsCAFile=/no/such/file",
+    ],
+)
+async def test_a_uri_that_is_not_valid_is_refused_without_its_password(uri: str) -> None:
+    connection = MongoConnection(uri, database="muster")
+    with pytest.raises(InvalidInput) as refused:
+        await connection.open("a store")
+    assert refused.value.code == "bad_mongo_uri"
+    assert refused.value.message.startswith("MONGO_URI ")
+    assert "secret" not in refused.value.message
+    assert connection.describe().endswith("database muster")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from rich.console import Console
 from core.config.sources import Sources
 from infra import config_command
 
+REPOSITORY = Path(__file__).parents[3]
 CONNECTION = f"DefaultEndpointsProtocol=http;AccountName=ranch;AccountKey={'a' * 86}==;"
 
 
@@ -86,7 +89,7 @@ def test_what_is_wrong_is_told_with_status_2_and_no_traceback(
     assert config_command.main([]) == 2
     out = capsys.readouterr().out
     assert "MUSTER_GRACE_S = soon  (environment, refused)" in out
-    assert "MUSTER_GRACE_S is 'soon' (environment). Give a number." in out
+    assert "Problem: MUSTER_GRACE_S is 'soon' (environment). Give a number." in out
     assert "MUSTER_WEBHOOK_SECRET = set  (environment, refused)" in out and "hunter2" not in out
     assert "MUSTER_VISIBILTY_S (environment) has no effect" in out
     assert "Did you mean MUSTER_VISIBILITY_S?" in out
@@ -101,7 +104,7 @@ def test_a_process_shows_what_it_reads_and_whether_it_would_start(
 ) -> None:
     (tmp_path / ".env").write_text("MUSTER_DEVICE=torch\n")
     status, rows, told = rows_of(capsys, "--process", "worker")
-    assert status == 2 and "(no_storage) No storage is configured." in told["problems"][0]
+    assert status == 2 and told["problems"][0].startswith("No storage is configured.")
     assert rows["MUSTER_DEVICE"]["value"] == "torch" and "MUSTER_HEAD_S" not in rows
     status, rows, told = rows_of(capsys, "--process", "count")
     assert status == 0 and set(rows) == {
@@ -125,3 +128,20 @@ def test_the_table_fits_80_columns_and_keeps_every_name_whole() -> None:
     words = {word for line in lines for word in line.split()}
     assert {row.name for rows in report.sections.values() for row in rows} <= words
     assert "".join(lines).count("x") == 200, "long values are folded, not cut"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_reader_that_stops_early_gets_no_traceback(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "infra.config_command", *arguments],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )
+    finally:
+        os.close(writing)
+    assert done.stderr == ""

@@ -162,3 +162,35 @@ def test_it_is_a_module_too() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: python -m infra.muster keys ")
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "sentence"),
+    [
+        (
+            ["count", "herd.mp4", "--setings", "x"],
+            "usage: muster count ",
+            "there is no option '--setings'. Did you mean '--settings'?",
+        ),
+        (
+            ["evaluate", "points", "--images", "a", "--points", "b", "--devise=cuda"],
+            "usage: muster evaluate points ",
+            "there is no option '--devise'. Did you mean '--device'?",
+        ),
+        (["keys", "list", "--ownr", "x"], "usage: muster keys list ", "Did you mean '--owner'?"),
+        (["serve", "--prot", "1"], "usage: muster serve ", "Did you mean '--port'?"),
+        (["sweep", "now"], "usage: muster sweep ", "unrecognized arguments: now"),
+    ],
+)
+def test_an_unknown_option_is_refused_with_the_usage_of_its_command(
+    words: list[str], usage: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = outcome(capsys, *words)
+    assert (status, out) == (2, "")
+    assert err.startswith(usage) and sentence in err
+
+
+def test_help_of_a_command_is_the_help_of_that_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(capsys, "help", "count") == outcome(capsys, "count", "--help")
+    status, _, err = outcome(capsys, "help", "conut")
+    assert status == 2 and "Did you mean 'count'?" in err

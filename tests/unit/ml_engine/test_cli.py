@@ -20,6 +20,7 @@ from ml_engine.cli.main import main
 from ml_engine.cli.settings import read_settings
 from ml_engine.progress import progress
 from ml_engine.stages.run import Run
+from ml_engine.video.containers import sniff
 from tests.support.logs import box_at, log_of, video_facts
 
 FRAMES = 40
@@ -277,6 +278,7 @@ def test_the_detector_is_closed_when_detection_fails(
     monkeypatch.setattr(sys.modules["ml_engine.stages.detect"], "detect_segment", fail)
     assert failure(["count", str(video)], capsys) == "Error: The network failed."
     assert engine.closed == 1
+    assert not video.with_name("herd one-muster").exists(), "a failed count leaves no folder"
 
 
 def test_a_settings_file_cannot_name_a_server_s_detector(
@@ -290,7 +292,42 @@ def test_a_settings_file_cannot_name_a_server_s_detector(
 def test_out_that_is_a_file_is_1(
     engine: Calls, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert str(video) in failure(["count", str(video), "--out", str(video)], capsys)
+    for out in (video, video / "deep"):
+        said = failure(["count", str(video), "--out", str(out)], capsys)
+        assert said == f"Error: {video} is a file. Name a folder with --out."
+
+
+def test_a_folder_in_place_of_a_video_is_1(
+    engine: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = failure(["count", str(tmp_path)], capsys)
+    assert said == f"Error: {tmp_path} is a folder. Name its video files."
+
+
+def test_settings_that_are_no_text_are_1(
+    engine: Calls, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video.write_bytes(b"\x00\x00\x00\x20ftypisom\xff\xfe")
+    said = failure(["count", str(video), "--settings", str(video)], capsys)
+    assert said == "Error: herd one.mp4 is not a JSON file."
+
+
+def test_a_photo_among_several_files_is_named(
+    engine: Calls, video: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = video.with_name("photo.jpg")
+    photo.write_bytes(b"\xff\xd8\xff")
+
+    def probe(_: StandInDecoder, path: Path) -> SimpleNamespace:
+        sniff(path)
+        return SimpleNamespace(frames=FRAMES, fps=Fraction(10))
+
+    video.write_bytes(b"\x00\x00\x00\x20ftypisom")
+    monkeypatch.setattr(StandInDecoder, "probe", probe)
+    said = failure(["count", str(video), str(photo)], capsys)
+    assert said.startswith("Error: photo.jpg: The file is a JPEG picture.")
+    assert said.endswith("Convert the video to MP4 and count it again.")
+    assert not video.with_name("herd one-muster").exists()
 
 
 def test_a_fault_of_ours_is_1_and_stopping_too(
