@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -14,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from core.config.elsewhere import is_read_elsewhere
 from core.config.processes import COMMANDS, CONFIGS, SECTIONS, all_variables, variables_read_by
 from core.config.reading import ReadSection, read_section, shown
 from core.config.sources import Sources
 from core.config.storage import StorageSection
-from core.config.variables import PREFIX, Process, Variable, text_of
+from core.config.unknown import Unknown, unknown_variables
+from core.config.variables import Process, Variable, text_of
 from core.errors import InvalidConfiguration, InvalidInput
 from core.program_name import program_name
 
@@ -45,27 +44,6 @@ class Row:
     found_as: str
     secret: bool
     valid: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A variable with Muster's prefix that Muster does not know.
-
-    Attributes:
-        name: Its name.
-        origin: Where it is set.
-        nearest: The most similar known name; empty if none is similar.
-    """
-
-    name: str
-    origin: str
-    nearest: str
-
-    def __str__(self) -> str:
-        advice = f"Did you mean {self.nearest}?" if self.nearest else "Remove it."
-        return (
-            f"{self.name} ({self.origin}) has no effect, because Muster does not know it. {advice}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +76,7 @@ def make_report(sources: Sources, process: Process | None) -> Report:
     sections: dict[str, list[Row]] = {}
     for variable in variables:
         sections.setdefault(variable.section.title, []).append(_row(variable, done))
-    return Report(sections, list(problems), _unknown(sources))
+    return Report(sections, list(problems), unknown_variables(sources))
 
 
 def _missing_storage(done: Sequence[ReadSection]) -> list[str]:
@@ -132,16 +110,6 @@ def _row(variable: Variable, done: Sequence[ReadSection]) -> Row:
 def _connection_file(section: ReadSection) -> str:
     value = section.value
     return str(value.connection_file) if isinstance(value, StorageSection) else ""
-
-
-def _unknown(sources: Sources) -> list[Unknown]:
-    known = [name for variable in all_variables() for name in variable.names]
-    found = []
-    for name, place in sorted(sources.names(PREFIX).items()):
-        if name not in known and not is_read_elsewhere(name):
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-            found.append(Unknown(name, place, nearest[0] if nearest else ""))
-    return found
 
 
 def as_json(report: Report, process: Process | None) -> str:

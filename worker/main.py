@@ -20,6 +20,7 @@ from typing import NoReturn, TypeVar
 from core.bootstrap import close_ports, make_ports, make_sender, open_ports, start_tracing
 from core.config.processes import PortsConfig, WorkerConfig
 from core.config.reading import Fault
+from core.config.unknown import warn_of_unknown_variables
 from core.config.worker import WorkerSection
 from core.errors import ForeignStorage, InvalidConfiguration, InvalidInput, MusterError, Stopped
 from core.observability.logs import configure_logging
@@ -178,6 +179,7 @@ async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -
 
     Raises:
         ForeignStorage: Storage and database do not belong together.
+        InvalidInput: A connection string cannot be used.
     """
     tries = 0
     while not stopping.is_set():
@@ -186,9 +188,9 @@ async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -
             return True
         except Stopped:
             return False
-        except ForeignStorage:
+        except (ForeignStorage, InvalidInput):
             # Waiting does not resolve this. The operator has to decide which database owns the
-            # storage.
+            # storage, or to correct a connection string.
             raise
         except MusterError as error:
             logger.warning(
@@ -267,6 +269,7 @@ def main(
     worker_id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
     secrets = secrets_of(config.storage, config.database, config.webhooks)
     configure_logging(config.logs.log_level, secrets=secrets, worker=worker_id)
+    warn_of_unknown_variables()
     stop_tracing = start_tracing(config.traces, service="muster-worker", instance=worker_id)
     try:
         asyncio.run(serve(config, worker_id, reached=reached, sender=sender))

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from core.bootstrap import close_ports, make_ports, open_ports, open_unchecked
 from core.config.processes import CommandConfig
+from core.config.unknown import warn_of_unknown_variables
 from core.domain.blobs import result_blob
 from core.domain.clock import utc_now
 from core.domain.housekeeping import HousekeepingRules
@@ -280,6 +281,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     secrets = secrets_of(config.storage, config.database)
     configure_logging(config.logs.log_level, stream=sys.stderr, secrets=secrets)
+    warn_of_unknown_variables()
     try:
         lines = asyncio.run(_run(arguments, config))
     except MusterError as error:

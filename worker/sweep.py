@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from core.bootstrap import close_ports, make_ports, open_ports
 from core.config.processes import CommandConfig
+from core.config.unknown import warn_of_unknown_variables
 from core.domain.clock import utc_now
 from core.domain.housekeeping import HousekeepingRules
 from core.errors import MusterError
@@ -146,8 +147,8 @@ def unclaimed_lines(found: Sequence[Unclaimed], now: datetime) -> list[str]:
         "them. They are never deleted automatically:",
         *lines,
         f"In all: {len(found)} folders and uploads, {sum(item.blobs for item in found)} "
-        f"blobs, {total} bytes. `python -m worker.storage recover` recreates records of "
-        "jobs, `python -m worker.storage purge` deletes the blobs.",
+        f"blobs, {total} bytes. `muster storage recover` recreates records of jobs, "
+        "`muster storage purge` deletes the blobs (in a container: `python -m worker.storage`).",
     ]
 
 
@@ -192,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     secrets = secrets_of(config.storage, config.database)
     configure_logging(config.logs.log_level, stream=sys.stderr, secrets=secrets)
+    warn_of_unknown_variables()
     try:
         lines = asyncio.run(_run(config, is_dry=arguments.dry_run, confirmed=arguments.yes))
     except MusterError as error:

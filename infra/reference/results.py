@@ -63,7 +63,8 @@ def page() -> str:
         "`[]` stands for an entry of a list, `{class}` for `bison`, `cattle` or `person`.",
         table(("key", "type", "meaning"), rows),
         "## Codes of reasons",
-        "`reasons` of a count: why `low` and `high` differ.",
+        "`reasons` of a count: what makes the number uncertain, or what to compare it with. A count "
+        "can have reasons although `low` and `high` are equal.",
         _codes(REASONS),
         "## Codes of warnings",
         "`warnings` of the results: remarks about the results as a whole.",
@@ -110,7 +111,11 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str
 
 
 def _short(schema: Mapping[str, Any], has_keys: bool) -> str:
-    kind = schema.get("type")
-    if has_keys:
-        return {"array": "list", "object": "object"}.get(str(kind), "object or null")
-    return type_of(schema)
+    """Return a field's type. The types of keys that have rows of their own are left out."""
+    if not has_keys:
+        return type_of(schema)
+    choices = schema.get("anyOf", schema.get("oneOf", (schema,)))
+    return " or ".join(
+        {"array": "list"}.get(kind, kind)
+        for kind in (choice.get("type", "object") for choice in choices)
+    )

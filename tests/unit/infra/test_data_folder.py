@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.config.processes import ApiConfig
+from core.config.storage import StorageSection
+from core.data_folder import data_dir
 from infra import run, storage
 from infra.processes import StartError
 
@@ -48,3 +50,10 @@ def test_a_relative_data_folder_is_refused_with_a_sentence(
     out, err = capfd.readouterr()
     assert f"MUSTER_DATA_DIR is 'herd'; give an absolute path, such as {tmp_path}/herd" in out + err
     assert "Traceback" not in out + err
+
+
+def test_unit_tests_do_not_read_the_data_folder_of_the_user(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    for folder in (data_dir(), StorageSection().data_dir):
+        assert folder.is_relative_to(tmp_path_factory.getbasetemp())
