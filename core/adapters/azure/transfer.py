@@ -158,7 +158,8 @@ async def read_pieces(
             limited to that number and one more.
 
     Raises:
-        NotFound: The blob does not exist, whatever `if_match`, or was deleted in the meantime.
+        NotFound: The blob does not exist, even if `if_match` is given, or was deleted in the
+            meantime.
         PreconditionFailed: The blob's ETag is not `if_match`, or it was overwritten in the
             meantime.
         Unavailable: Storage does not respond.
