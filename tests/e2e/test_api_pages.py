@@ -59,7 +59,7 @@ def test_docs_and_redoc_need_nobody_else(make_stack, browser: Browser, tmp_path:
     page = browser.page
 
     page.goto(f"{own}docs")
-    page.get_by_text("Submit a recording").wait_for()
+    page.get_by_role("button", name="Submit a recording").first.wait_for()
     health = page.locator(".opblock", has_text="/health/live")
     health.locator(".opblock-summary-control").click()
     health.get_by_text("Try it out").click()
