@@ -25,7 +25,7 @@ from core.adapters.azure.connection import (
     managed_identity,
     service_url,
 )
-from core.adapters.azure.errors import CONCURRENT_WRITE, disk_full_mapped, error_code, mapped
+from core.adapters.azure.errors import CONCURRENT_WRITE, creating, disk_full_mapped, mapped
 from core.adapters.azure.transfer import (
     WriteOptions,
     condition,
@@ -82,12 +82,8 @@ class AzureBlobStore(BlobStore):
             Unavailable: Storage does not respond.
         """
         await self.connect()
-        with mapped(f"creating the container '{self.name}'"):
-            try:
-                await self._client.create_container()
-            except ResourceExistsError as error:
-                if error_code(error) != "ContainerAlreadyExists":
-                    raise
+        with creating(f"the container '{self.name}'", "ContainerAlreadyExists"):
+            await self._client.create_container()
 
     async def connect(self) -> None:
         """Connect without sending anything. Raises `InvalidInput` as `open` does."""

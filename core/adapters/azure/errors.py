@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import aiohttp
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, HttpResponseError
 
 from core.errors import (
     Conflict,
@@ -188,6 +188,34 @@ def mapped(doing: str) -> Iterator[None]:
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         # The transport passes some errors through while a body is being read.
         raise _away(doing, None) from error
+
+
+@contextmanager
+def creating(what: str, *accepted: str) -> Iterator[None]:
+    """Map errors as `mapped` does while a container or queue is created.
+
+    Args:
+        what: The container or queue; part of the sentence.
+        accepted: Codes of the service that are not errors, such as that of an existing container.
+
+    Raises:
+        Unavailable: Also if the storage does not know the account (code
+            `storage_account_unknown`), as another Azurite on the port.
+    """
+    with mapped(f"creating {what}"):
+        try:
+            yield
+        except HttpResponseError as error:
+            if error_code(error) in accepted:
+                return
+            if error.status_code != 404 or error_code(error) in _BY_CODE:
+                raise
+            raise Unavailable(
+                "The storage at this URL does not know the account of the connection string. "
+                "Another Azurite may use the port. Stop it, then start the Azurite of this data "
+                "folder with `python -m infra.storage`.",
+                code="storage_account_unknown",
+            ) from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from core.adapters.azure.connection import (
     managed_identity,
     service_url,
 )
-from core.adapters.azure.errors import error_code, mapped
+from core.adapters.azure.errors import creating, error_code, mapped
 from core.domain.clock import Clock, utc_now
 from core.errors import InvalidInput, Unavailable
 from core.ports import JobQueue, Lease, QueueDepth
@@ -81,12 +81,9 @@ class AzureJobQueue(JobQueue):
         """
         await self.connect()
         for client in (self._client, self._poison_client):
-            with mapped(f"creating the queue '{client.queue_name}'"):
-                try:
-                    await client.create_queue()
-                except HttpResponseError as error:
-                    if error_code(error) not in ("QueueAlreadyExists", *_NOT_OUR_ROLE):
-                        raise
+            what = f"the queue '{client.queue_name}'"
+            with creating(what, "QueueAlreadyExists", *_NOT_OUR_ROLE):
+                await client.create_queue()
 
     async def connect(self) -> None:
         """Connect without sending anything. Raises `InvalidInput` as `open` does."""
