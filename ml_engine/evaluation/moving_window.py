@@ -113,7 +113,7 @@ def _cropped(
     height: int,
     least_visible: float,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Return the boxes (n, 4), cropped to windows and in their px, and a mask (n,) of those inside."""
+    """Return boxes (n, 4), cropped to windows and in their px, and a mask (n,) of those inside."""
     moved = xyxy - left[:, None] * (1, 0, 1, 0)
     inside = np.clip(moved, 0, (width, height, width, height))
     extent = np.maximum(inside[:, 2:] - inside[:, :2], 0)
