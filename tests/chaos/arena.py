@@ -19,6 +19,7 @@ from core.domain.blobs import result_blob, results_prefix, source_blob
 from core.domain.clock import utc_now
 from core.domain.job import Job, SourceFile, new_job_id
 from core.domain.message import JobMessage, Step
+from core.domain.results import Figures
 from core.ports import StatsFilter
 from core.services.attempts.dispatch import Dispatcher
 from infra.azurite_server import AzuriteServer
@@ -211,11 +212,11 @@ class Arena:
                     result_blob(job_id, job.result_revision, name)
                 )
         statistics = await self.ports.stats.get(job_id)
-        told = json.loads(files["results.json"])["counts"] if "results.json" in files else None
+        published = Figures.model_validate_json(files["results.json"]).counts
         same = (
             statistics is not None
             and statistics.revision == job.result_revision
-            and told == job.counts
+            and published == job.counts
         )
         return Results(
             job.state,
