@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from api.oidc import TokenVerifier
 
 OPEN_PATHS = ("/health/live", "/health/ready")
-"""The paths of a platform's probes, open to requests without a key and under any host name. They
-show only whether the process serves.
+"""The paths of a platform's probes. Requests for them need no key and may have any host name. The
+responses show only whether the process serves.
 """
 
 KEYS_PATH = "/api/v1/keys"
@@ -65,7 +65,7 @@ _FORWARDED = (
 
 
 class ShareUsed(Throttled):
-    """The error of an owner who has as many requests and WebSockets open as one owner may have."""
+    """The error for an owner that has reached the limit of open requests and WebSockets."""
 
     def __init__(self, share: int) -> None:
         super().__init__(
@@ -131,9 +131,9 @@ class Access:
                 del self._open[caller.owner]
 
     async def identify(self, connection: Connection) -> Caller:
-        """Return the caller that the request's key, token or ticket stands for.
+        """Return the caller to which the request's key, token or ticket belongs.
 
-        The result is the machine's own user where no credential is needed.
+        If no credential is needed, the caller is the machine's own user.
 
         Raises:
             Unauthenticated: The request carries no credential, or an unknown one.
@@ -227,7 +227,7 @@ class Access:
 
 
 def is_open(connection: Connection) -> bool:
-    """Return whether the path is one of a probe, which has no key."""
+    """Return whether a request is a probe, which needs no key."""
     return (
         connection["type"] == "http"
         and connection["method"] in _LOOKS
@@ -250,7 +250,7 @@ def needed_scope(connection: Connection) -> Scope | None:
 
 
 def _sees_figures(caller: Caller, connection: Connection) -> bool:
-    """Return whether the machine's own user asks for the metrics, which cover all owners."""
+    """Return whether the machine's own user requests the metrics, which cover all owners."""
     return (
         caller.credential is None
         and connection["type"] == "http"

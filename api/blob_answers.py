@@ -16,7 +16,7 @@ _RANGE = re.compile(r"bytes=\s*([0-9]*)-([0-9]*)\s*", re.IGNORECASE)
 
 
 def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
-    """Return (offset, length) of the one range that a `Range` header requests.
+    """Return the offset and length of the single range that a `Range` header requests.
 
     Args:
         header: The header, if any.
@@ -48,7 +48,7 @@ def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
 
 
 def range_not_satisfiable(size_bytes: int) -> HttpError:
-    """The error of a range outside the file."""
+    """Return the error for a range outside the file."""
     return HttpError(
         416,
         f"The file has {size_bytes} bytes. Request a range within it.",

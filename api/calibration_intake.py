@@ -15,8 +15,8 @@ from core.domain.analysis import Point
 from core.errors import InvalidInput, TooLarge
 
 LABELS = ("name", "camera", "unit")
-"""Labels that a form may contain beside the file, or a URL as parameters. They take precedence over
-the contents of the file.
+"""Names of the labels of a calibration. A client may send labels as parts of the form or as query
+parameters of the URL. Labels take precedence over the contents of the file.
 """
 
 _LONGEST_LABEL = 1000
@@ -26,9 +26,11 @@ class CalibrationBody(BaseModel):
     """A calibration: at least four pairs of a pixel and its position on the ground."""
 
     name: str | None = Field(
-        None, max_length=80, description="Unique. PUT takes it from the path instead."
+        None, max_length=80, description="A unique name. PUT takes the name from the path instead."
     )
-    camera: str | None = Field(None, max_length=80, description="Shown and filtered in listings.")
+    camera: str | None = Field(
+        None, max_length=80, description="Listings show the camera and can filter by it."
+    )
     image_points: list[Point] = Field(
         min_length=4, description="Pixels (x, y) of the picture as displayed."
     )
@@ -72,8 +74,8 @@ BODY_SCHEMA: dict[str, object] = {
 async def read_calibration(request: Request, *, name: str | None = None) -> dict[str, object]:
     """Return the calibration that a request contains.
 
-    The keys are `name`, `camera`, `image_points`, `ground_points` and `unit`, as far as they are
-    given.
+    The keys are those of `name`, `camera`, `image_points`, `ground_points` and `unit` that the
+    request gives.
 
     Args:
         request: The request. Its body is read; the server has limited its size.

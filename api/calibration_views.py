@@ -38,7 +38,7 @@ class CalibrationPage(BaseModel):
 
 
 class Horizon(BaseModel):
-    """Where the ground ends in the picture.
+    """The line in the picture beyond which pixels do not show the ground.
 
     A pixel has a ground position only where a·x + b·y + c > `least`.
     """
@@ -47,10 +47,12 @@ class Horizon(BaseModel):
         description="a, b, c of the horizon a·x + b·y + c = 0, px."
     )
     least: float = Field(
-        description="Below it the ground is farther away than the calibrated points can determine."
+        description="The limit of a·x + b·y + c. Ground of pixels at or below the limit is too far "
+        "away for the calibrated points to determine its position."
     )
     line: tuple[Point, Point] | None = Field(
-        description="Two points of the horizon, px, beside the calibrated ones; null if the camera "
+        description="Two points of the horizon, px, above the leftmost and rightmost calibrated "
+        "points, or level with the top and bottom ones if the horizon is steep; null if the camera "
         "looks straight down."
     )
 
@@ -65,7 +67,9 @@ class FitView(BaseModel):
     residuals_m: list[float] = Field(
         description="Distance on the ground between each pair's pixel and its ground point."
     )
-    residual_rms_m: float = Field(description="Over the pairs that were used.")
+    residual_rms_m: float = Field(
+        description="Root mean square of the residuals of the pairs that were used."
+    )
     residual_max_m: float
     pairs_left_out: list[int] = Field(
         description="Positions, from 0, of pairs that contradict the others."
@@ -137,9 +141,11 @@ def _fit(homography: Homography, image_points: tuple[Point, ...]) -> FitView:
 def _line(
     coefficients: tuple[float, float, float], points: tuple[Point, ...]
 ) -> tuple[Point, Point] | None:
-    """Return two points of a line, as far apart as the given points are along the line.
+    """Return the line's points at the smallest and the largest x of the given points.
 
-    The result is None if the line is a thousand pictures away.
+    If the line is closer to vertical than to horizontal, the points are at the smallest and the
+    largest y. The result is None if the line's distance from the middle of the given points is over
+    a thousand times their extent.
     """
     a, b, c = coefficients
     xs, ys = [x for x, _ in points], [y for _, y in points]

@@ -13,7 +13,7 @@ from api.refusals import foreign_host, foreign_origin
 
 
 class Door:
-    """A check that refuses foreign host names and origins, whatever key a request has.
+    """A check that refuses foreign host names and origins, even if the request has a valid key.
 
     Args:
         hosts: Host names of the API besides loopback; `*.` stands for all subdomains.
@@ -55,7 +55,7 @@ class Door:
             headers.get("sec-fetch-site") == "cross-site"
             and headers.get("sec-fetch-mode") != "navigate"
         ):
-            # A picture or script tag of another site. Such requests carry no Origin.
+            # The request is from a picture or script tag of another site, and so carries no Origin.
             raise foreign_origin()
 
     def _is_ours(self, name: str) -> bool:

@@ -1,6 +1,7 @@
-"""The refusal of requests whose length is ambiguous, because a proxy may read another length.
+"""The refusal of requests whose length is ambiguous.
 
-Plain ASGI.
+A proxy in front of the server might read a different length than the server does, and so take part
+of a body for another request. The layer is plain ASGI.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from api import problems
 class Framing:
     """A layer that refuses bodies whose end is ambiguous, and closes the connection.
 
-    The HTTP parser refuses most of them earlier. It accepts several codings, or a length beside a
-    coding, as the standard requires, and leaves both headers visible. The parser of a server
-    depends on its installation.
+    The server's HTTP parser refuses most of these requests before they arrive here. It accepts the
+    rest, such as a request with several transfer codings or with both a coding and a length, and
+    passes their headers on. Which parser a server uses depends on the installed packages.
     """
 
     def __init__(self, app: ASGIApp) -> None:

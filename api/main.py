@@ -1,6 +1,6 @@
 """The server's application, as in `uvicorn api.main:app --port 8000`.
 
-Loading this module sets up a server's process: JSON lines as logs, private files.
+Loading this module sets up the process: it logs JSON lines, and its files are private.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from core.private_files import keep_files_private
 
 
 def begin(config: ApiConfig) -> None:
-    """Apply the operator's log level and hide the process's secrets, if a storage is configured.
+    """Apply the operator's log level, and keep the process's secrets out of the logs.
 
     Log a warning for each unknown variable.
 

@@ -90,9 +90,9 @@ class Faults:
 
 
 class SmallBodies:
-    """A layer that refuses large bodies where no video is expected.
+    """A layer that refuses large bodies of requests that carry no video.
 
-    Forms are counted where they are read.
+    It does not count the bytes of forms with videos. The reader of forms counts them.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -104,7 +104,7 @@ class SmallBodies:
             await self._app(scope, receive, send)
             return
         most = MAX_JSON_BYTES if _may_be_long(scope["path"]) else MAX_SMALL_BYTES
-        # FastAPI passes on only an HTTPException where it reads a body.
+        # While FastAPI reads a body, it passes on only an HTTPException.
         too_large = problems.body_too_large(most)
         if declared_bytes(Headers(scope=scope)) > most:
             await problems.problem(scope["path"], 413, too_large.code, too_large.detail)(

@@ -24,7 +24,7 @@ _MAX_EPILOGUE_BYTES = 64 * 1024
 class Part:
     """One part of a form.
 
-    `chunks` must be read to its end before the next part is requested. The unread rest is skipped.
+    Read `chunks` before the next part is requested, which discards the chunks that are left.
     """
 
     name: str
@@ -73,7 +73,7 @@ class MultipartReader:
         """
         while (event := await self._next()) is not None:
             if event[0] != "begin":
-                continue  # the rest of a part that was not read to its end
+                continue  # left over from a part that was not read to its end
             _, options = parse_options_header(event[1])
             filename = options.get(b"filename")
             chunks = self._chunks()

@@ -29,8 +29,8 @@ ALGORITHMS = ("RS256", "ES256")
 LEEWAY_S = 60
 KEYS_FRESH_S = 3600.0
 KEYS_ASKED_EVERY_S = 30.0
-"""Least time between two requests to the issuer for an unknown key. Tokens with made-up key ids
-must not cause a request each.
+"""Shortest time between two requests to the issuer because of unknown keys. Without it, every token
+with a made-up key id would cause a request.
 """
 
 _FETCH_S = 5.0
@@ -45,7 +45,8 @@ class TokenVerifier:
     Args:
         issuer: The issuer as in `iss`. `/.well-known/openid-configuration` is below this URL.
         audience: The value that `aud` must contain.
-        scopes: The scopes that each role or scope in a token grants. Others grant nothing.
+        scopes: The scope that each role or scope of a token grants. Roles and scopes that are not
+            keys of this mapping grant nothing.
         owner_claim: The claim that names the owner of the jobs.
         client: Makes the HTTP client for requests to the issuer.
         monotonic: A clock in seconds that never goes back.
@@ -193,8 +194,8 @@ def _moment(seconds: Any) -> datetime:
 
 
 def _roles(claims: Mapping[str, Any]) -> Iterable[str]:
-    # Entra ID sends `roles` for applications and app roles, and `scp` for what a person let an
-    # application do. Other issuers send `scope`.
+    # Entra ID puts app roles, including the permissions of applications, into `roles`. It puts
+    # permissions that a user delegated to an application into `scp`. Other issuers use `scope`.
     for name in ("roles", "scp", "scope"):
         value = claims.get(name)
         if isinstance(value, str):
@@ -210,7 +211,7 @@ def _usable_keys(listed: Iterable[Any]) -> Iterable[tuple[str | None, jwt.PyJWK]
         try:
             key = jwt.PyJWK.from_dict(item)
         except jwt.PyJWTError:
-            # A key of a kind that is not accepted here anyway.
+            # PyJWT does not know this kind of key. The server would not accept the key anyway.
             continue
         if key.algorithm_name in ALGORITHMS:
             yield key.key_id, key

@@ -1,4 +1,4 @@
-"""The pace of bodies: a body that stalls or trickles gets 408 and loses its slot.
+"""The pace of bodies: a request whose body stalls or trickles gets 408 and loses its slot.
 
 Only the time in which the application waits for the client counts. A slow storage is not the
 client's fault.
@@ -31,7 +31,8 @@ _FREE_S = 1.0
 class Slow(problems.HttpError):
     """The error of a body that is too slow.
 
-    It is an `HTTPException`, because FastAPI passes on no other kind where it reads a body.
+    The error is an `HTTPException`, because FastAPI replaces any other error that occurs while it
+    reads a body.
     """
 
     def __init__(self, message: str, code: str) -> None:
@@ -41,7 +42,7 @@ class Slow(problems.HttpError):
 
 
 def body_idle() -> Slow:
-    """The error of a body that stopped arriving."""
+    """Return the error for a body that has stopped arriving."""
     return Slow("The body stopped arriving. Send the request again.", "body_idle")
 
 

@@ -44,8 +44,8 @@ STATUS: dict[type[errors.MusterError], int] = {
 RETRY_AFTER_S: dict[str, int] = {"not_ready": 2}
 """Codes of 4xx errors that a later retry may not get, with the delay of that retry."""
 
-_HTTP_CODES = {404: "route_not_found", 405: "method_not_allowed", 416: "range_not_satisfiable"}
-_HTTP_DETAILS = {
+HTTP_CODES = {404: "route_not_found", 405: "method_not_allowed", 416: "range_not_satisfiable"}
+HTTP_DETAILS = {
     404: "No such endpoint. See /docs.",
     405: "This endpoint does not support this method. See /docs.",
 }
@@ -160,8 +160,8 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
         status = error.status_code
         error = HttpError(
             status,
-            _HTTP_DETAILS.get(status, str(error.detail)),
-            code=_HTTP_CODES.get(status, "http_error"),
+            HTTP_DETAILS.get(status, str(error.detail)),
+            code=HTTP_CODES.get(status, "http_error"),
             headers=dict(error.headers or {}),
         )
     return of_http_error(error, request.url.path)

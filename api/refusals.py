@@ -20,7 +20,7 @@ def key_required() -> Unauthenticated:
     return Unauthenticated(
         "Send a key as 'Authorization: Bearer muster_…' or 'X-API-Key'. Only requests "
         "from the server's own machine, not through a proxy, need none. The operator "
-        "creates keys with: python -m api.keys create"
+        "creates keys with `muster keys create`, in a container with `python -m api.keys create`."
     )
 
 

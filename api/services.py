@@ -106,7 +106,7 @@ class Services:
 
     @property
     def full_disk(self) -> StorageFull | None:
-        """The last full disk that a request of this process met in the last minutes."""
+        """The error of the latest request that met a full disk in the last minutes, if any."""
         met_at, error = self._full_disk or (self.clock(), None)
         return error if self.clock() - met_at <= _FULL_DISK_SHOWN else None
 
@@ -117,9 +117,9 @@ class Services:
 
     @property
     def refusal(self) -> Unavailable | None:
-        """The error if storage and database do not belong together.
+        """The error if the storage and the database belong to different installations; else None.
 
-        The response does not name the owner of either.
+        The error does not name the installations.
         """
         if self._refusal is None:
             return None
@@ -157,7 +157,7 @@ class Services:
     async def keep_open(
         self, *, first_s: float = 0.25, longest_s: float = 10.0, cleaning_s: float = 10.0
     ) -> None:
-        """Open the ports, retrying until it succeeds, then run the sweeper. Ends when cancelled."""
+        """Open the ports, with retries, then run the sweeper until the task is cancelled."""
         pause_s = first_s
         while not self.opened:
             from core.bootstrap import (  # imports every adapter's SDK

@@ -1,6 +1,6 @@
-"""The views of settings in listings and status events, without the long lists.
+"""The views of settings in listings and status events.
 
-One job may have a megabyte of such lists.
+They leave out the long lists, because the lists of one job may take a megabyte.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class RequestedSettings(AnalysisSettings):
 
 
 class _DescribedAsSettings:
-    """The documentation of an object whose keys the use case checks.
+    """A marker that documents an unchecked object as `RequestedSettings`.
 
-    `api/document.py` adds the model.
+    The use case checks the object's keys. `api/document.py` adds the model to the document.
     """
 
     def __get_pydantic_json_schema__(
@@ -47,7 +47,7 @@ class ListedCalibration(BaseModel):
         description="Name of the stored calibration; null if the points came with the job."
     )
     unit: Literal["m", "wgs84"]
-    pairs: int = Field(description="Number of points. The job itself shows them.", examples=[8])
+    pairs: int = Field(description="Number of points. Get the job to see them.", examples=[8])
 
 
 class ListedZone(BaseModel):
@@ -56,24 +56,27 @@ class ListedZone(BaseModel):
     name: str
     mode: Literal["count", "include", "exclude"]
     corners: int = Field(
-        description="Number of points of the outline. The job itself shows them.", examples=[5]
+        description="Number of points of the outline. Get the job to see them.", examples=[5]
     )
 
 
 class ListedSettings(AnalysisSettings):
-    """Settings without points of the calibration, outlines of zones and frames counted by hand.
+    """Settings in a listing, shortened.
 
-    The job itself shows these.
+    The calibration has no points, the zones have no outlines, and the frames that a person counted
+    are only a number. The view of the single job contains all of them.
     """
 
-    # This view is only written as JSON. It must not be mistaken for settings that a job can use.
+    # This view is only written as JSON. A job cannot use it as settings.
     calibration: ListedCalibration | None = Field(
         None, description="The calibration, without its points."
     )  # type: ignore[assignment]
     zones: tuple[ListedZone, ...] = Field((), description="The zones, without their outlines.")  # type: ignore[assignment]
     counted: tuple[CountedFrame, ...] = Field((), exclude=True)
     counted_frames: int = Field(
-        0, description="Number of frames that a person counted. The job itself shows them."
+        0,
+        description="Number of frames in which a person counted the animals. Get the job to see "
+        "the counts.",
     )
 
 

@@ -36,7 +36,7 @@ class TelemetryView(BaseModel):
     """The telemetry that a drone recorded while it filmed a file."""
 
     source: Literal["uploaded", "embedded"] = Field(
-        description="Sent beside the video, or found as a track within it."
+        description="`uploaded` with the video, or `embedded` in it as a track."
     )
     name: str = Field(examples=["DJI_0042.SRT"])
     dialect: str | None = Field(
@@ -58,7 +58,7 @@ class FileView(BaseModel):
     name: str = Field(examples=["DJI_0042.MP4"])
     size_bytes: int
     telemetry: TelemetryView | None = Field(
-        None, description="The plan step looks for a track within the video."
+        None, description="Null unless it was uploaded or the plan step found it in the video."
     )
 
 
@@ -70,9 +70,9 @@ class ProgressView(BaseModel):
     frames_total: int | None = Field(
         description="Null until the video was probed.", examples=[1800]
     )
-    fraction: float = Field(ge=0, le=1, description="Frames of this step.", examples=[0.3333])
+    fraction: float = Field(ge=0, le=1, description="The part that is done.", examples=[0.3333])
     seconds_left: float | None = Field(
-        description="Of this step; null until a rate is known.", examples=[41.5]
+        description="For this step; null until it can be estimated.", examples=[41.5]
     )
 
 
@@ -106,7 +106,7 @@ class _JobFields(BaseModel):
         f"{INTERVAL_NOTE}"
     )
     totals: Totals | None = Field(
-        description="Of the published results; null before the first results, and in listings."
+        description="Totals of the published results; null before these exist, and in listings."
     )
     artifacts: list[str] = Field(examples=[["results.json", "tracks.csv", "annotated.mp4"]])
     error: Failure | None = Field(description="Why the job failed.")
@@ -114,7 +114,7 @@ class _JobFields(BaseModel):
         description="Why the job waits, such as a full disk; null if it does not wait."
     )
     webhook: WebhookView | None = Field(
-        description="The webhook that reports how the job ends; null: no webhook."
+        description="The webhook that reports how the job ends; null if there is none."
     )
     expired: list[Expirable] = Field(
         description="Files deleted at the end of their retention period. `counts` are retained.",
@@ -175,7 +175,7 @@ class UploadRequest(BaseModel):
     size_bytes: int | None = Field(
         None,
         ge=0,
-        description="Counts towards the day's quota. A job cannot use a larger file.",
+        description="Counts towards the day's quota. A file that is larger than this is refused.",
         examples=[4_000_000_000],
     )
 
@@ -199,13 +199,13 @@ class UploadedRecording(BaseModel):
         description="In the recording's order.", examples=[["9d3c7a61e0f84c0b8a7d5e4f3c2b1a09"]]
     )
     names: list[str] = Field(
-        [], description="Names of the files: one for each, or none.", examples=[["DJI_0042.MP4"]]
+        [], description="One name for each file, or an empty list.", examples=[["DJI_0042.MP4"]]
     )
     telemetry_upload_ids: list[str] = Field([], description="Uploads of telemetry (`.SRT`).")
     telemetry_names: list[str] = Field(
         [],
-        description="Names, each like its video's but for the extension. None if there is one "
-        "file for each video, in order.",
+        description="Names of the telemetry files. Each is its video's name with another "
+        "extension. Not needed if each video has a telemetry file, in the videos' order.",
         examples=[["DJI_0042.SRT"]],
     )
     settings: SettingsBody | None = Field(None, examples=[{"only": "bison"}])
@@ -260,10 +260,10 @@ class HealthProblem(BaseModel):
     message: str
     degrades: bool = Field(
         True,
-        description="Whether the problem blocks work; false: it needs a decision by the operator.",
+        description="Whether the problem blocks work. If not, the operator must decide something.",
     )
     workers: list[str] = Field(
-        [], description="Ids of the workers that report it; empty if it is not about workers."
+        [], description="Ids of the workers that report the problem; empty if no worker reports it."
     )
 
 
@@ -275,8 +275,8 @@ class Health(BaseModel):
 
     status: str = Field(
         examples=["healthy"],
-        description="`healthy`, or `degraded` while a part is unavailable, no worker reports, or a "
-        "problem blocks work.",
+        description="`degraded` if a part is unavailable, if no worker reports, or if a problem "
+        "blocks work; otherwise `healthy`.",
     )
     gpu_available: bool
     device: str = Field(examples=["openvino:cpu"], description="`none` while no worker reports.")

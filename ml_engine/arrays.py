@@ -92,10 +92,10 @@ class DetectorInfo:
         device: Such as `cpu` or `cuda:0`.
         precision: Such as `f32` or `f16`.
         input_hw: Height and width of the network's input, px.
-        thresholds: The checkpoint's own score from which a detection counts, per Muster class.
+        thresholds: The checkpoint's lowest score at which a detection counts, per Muster class.
         labels: Checkpoint label to score column, such as `{"cow": "cattle", "horse": "animal"}`.
-        smallest_px: Size from which an animal is found half as often as a large one (square root of
-            the area, px of the input); None where that is not known.
+        smallest_px: Size at which an animal is found half as often as a large animal (square root
+            of the area, px of the input); None if unknown.
     """
 
     name: str

@@ -125,7 +125,7 @@ class ObsoleteMessages:
         sentence = (
             f"The database has no job {message.job_id} and no record of its deletion "
             f"after {deliveries} deliveries. Was the database restored from a backup? "
-            "`python -m worker.storage recover` recreates the records of jobs whose "
-            "files exist."
+            "`muster storage recover` (in a container: `python -m worker.storage recover`) "
+            "recreates the records of jobs whose files exist."
         )
         return Settlement("poison", sentence)

@@ -146,8 +146,8 @@ def unclaimed_lines(found: Sequence[Unclaimed], now: datetime) -> list[str]:
         "them. They are never deleted automatically:",
         *lines,
         f"In all: {len(found)} folders and uploads, {sum(item.blobs for item in found)} "
-        f"blobs, {total} bytes. `python -m worker.storage recover` recreates records of "
-        "jobs, `python -m worker.storage purge` deletes the blobs.",
+        f"blobs, {total} bytes. `muster storage recover` recreates records of jobs, "
+        "`muster storage purge` deletes the blobs (in a container: `python -m worker.storage`).",
     ]
 
 

@@ -20,18 +20,19 @@ from worker.write_once import put_once
 logger = logging.getLogger(__name__)
 
 _OTHER_SUBTITLES = ("telemetry_empty", "telemetry_not_srt", "telemetry_not_dji")
-"""Codes of errors that mean that a subtitle track was never meant to be telemetry."""
+"""Codes of errors which show that a subtitle track is not telemetry."""
 
 
 async def with_tracks(step: Step, paths: Sequence[Path]) -> tuple[SourceFile, ...]:
-    """Look for telemetry within the videos of a job that came without an .SRT, and store it.
+    """Find and store the telemetry tracks of those videos that were submitted without an .SRT.
 
     Args:
         step: The plan step.
         paths: The job's videos on this disk, in order.
 
     Returns:
-        The job's files. A track that cannot be used is reported in its file, with the reason.
+        The job's files, with the telemetry that was found. If a track cannot be used, its file
+        contains the reason.
 
     Raises:
         Stopped, TransientError: The step cannot continue. A bad track raises nothing.
@@ -57,7 +58,7 @@ async def _track(step: Step, number: int, file: SourceFile, path: Path) -> Telem
     except (MusterError, Stopped, MemoryError):
         raise
     except Exception:
-        # A video is worth counting without its subtitles, whatever is wrong with them.
+        # No defect of a subtitle track may prevent the count of the video.
         logger.exception(
             "a subtitle track could not be read",
             extra={"action": "track_unreadable", "job_id": step.job.id, "file": number},
@@ -127,7 +128,7 @@ async def _stored(step: Step, file: TelemetryFile) -> bytes:
 
 
 def _left_out(job: Job) -> tuple[Remark, ...]:
-    """Return the remarks about tracks that cannot be used."""
+    """Return the remarks about telemetry that cannot be used."""
     unusable = [
         file.telemetry
         for file in job.files

@@ -1,7 +1,7 @@
 """The head of a request: where its headers end, and how its body is framed.
 
-The result serves only to count. The server's own parser decides what a request means. A wrong
-result delays the connection until its time-out. It never lets a request through.
+Only the limits use the results. The server's own parser decides what a request means. A wrong
+result may delay the connection until its time-out, but never admits a request.
 """
 
 from __future__ import annotations
@@ -66,6 +66,6 @@ class Head:
         for name, value in _FRAMING.findall(self._bytes):
             if name.lower() == b"transfer-encoding":
                 return None
-            # No body needs a length of 19 digits. The parser refuses a length that is not a number.
+            # No body needs a length of 19 digits. The server's parser refuses invalid lengths.
             length = int(value) if value.strip().isdigit() and len(value) <= 18 else 0
         return length

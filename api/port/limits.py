@@ -17,7 +17,7 @@ from core.config.port import PortSection
 logger = logging.getLogger(__name__)
 
 TOLD_EVERY_S = 60.0
-"""How often the log reports one reason. An attack must not fill the disk."""
+"""Shortest time between two log entries with the same reason. An attack must not fill the disk."""
 
 _DESCRIPTORS = 65_536
 
@@ -34,11 +34,11 @@ class Limits:
 
     window_s = 60.0
     kept_alive_s = 120.0
-    """Longest silence between two requests. It exceeds the servers' own limits, so that those
-    apply.
+    """Longest silence between two requests. It exceeds the limits of uvicorn, so that
+    uvicorn's limits apply first.
     """
     linger_s = 10.0
-    """How long a client may continue to send a body that already has its response."""
+    """How long a client may continue to send a body after the response to it."""
     refused_linger_s = 2.0
     open_paths = OPEN_PATHS
 
@@ -87,7 +87,7 @@ class Limits:
 class Seldom(logging.Filter):
     """A log filter for the server's lines about unreadable requests.
 
-    It passes one line per interval, because each line costs a client only one packet.
+    It passes one line per interval. A client could otherwise cause a line with every packet.
     """
 
     texts = ("Invalid HTTP request received.", "Unsupported upgrade request.")

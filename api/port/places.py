@@ -1,6 +1,6 @@
-"""Places: the slots of connections, in total and by address.
+"""The limits on open connections: slots in total, and slots per client address.
 
-When the slots run out, a connection is chosen and ended.
+When all slots are taken, a new connection gets the slot of another one, which is ended.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 SPARE = 32
-"""Spare slots beyond a limit. In them, `/health` gets a response and all other requests are refused
-with a hint to retry.
+"""Number of spare slots beyond a limit. In a spare slot, requests for `/health` are served. All
+other requests are refused with a hint to retry.
 """
 
 
@@ -57,13 +57,15 @@ class Holder(Protocol):
 class Places:
     """The count of connections. Not thread-safe; never blocks.
 
-    When a limit is reached, one connection is ended for the new one. If the new connection's
-    address is at its limit, the ended connection is of that address. If the total is at its limit,
-    it is of the address with the most connections. The first choice is the oldest connection that
-    has no request. The second is the oldest one without a known caller. The third is the one whose
-    known caller has read too little for the longest time; it may be of any address if the total is
-    at its limit. A client that sends its request is therefore admitted, however many connections
-    are idle.
+    When a limit is reached, an existing connection is ended to admit the new one. If the new
+    connection's address is at its limit, only connections of this address are candidates. If the
+    total is at its limit, the candidates are the connections of the address that has the most.
+
+    The oldest candidate without a request is ended. If every candidate has a request, the oldest
+    candidate without a known caller is ended. If every candidate has a known caller, the connection
+    that has been in the state `STANDING` for the longest time is ended. If the total is at its
+    limit, this last choice is among the connections of all addresses. Idle connections therefore
+    never keep out a client that sends its request.
 
     Args:
         total: Most connections.

@@ -1,4 +1,4 @@
-"""Readers: whether a client reads what was written to it."""
+"""The check that clients read what was written to them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ response before it passes it on.
 def unread_bytes(transport: asyncio.WriteTransport) -> int:
     """Return how many written bytes the client has not confirmed; 0: the system has sent all.
 
-    The system's own buffer is included where its size is known. The system accepts more bytes only
-    when a third of the buffer is free. A slow line may need more than a minute for a third of the
-    buffer.
+    The content of the system's buffer is included if it is known. Without it, a slow client would
+    seem to read nothing: the system accepts more bytes only when a third of its buffer is free, and
+    a slow line may need more than a minute for that.
     """
     waiting = transport.get_write_buffer_size()
     socket = transport.get_extra_info("socket") if waiting else None

@@ -29,16 +29,16 @@ FileName = Annotated[str, Path(description="Name of the result file.")]
 
 router = APIRouter(prefix=f"{JOBS}/{{job_id}}", tags=["results"])
 
-_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _ANY_FILE: dict[int | str, dict[str, object]] = {
+    # One media type stands for all, because generated clients then return the bytes of every file.
     200: {
-        "description": "The file.",
-        "content": {kind: _BYTES for kind in sorted(set(ARTIFACTS.values()))},
+        "description": "The file. `Content-Type` is the file's own: "
+        + ", ".join(f"`{kind}`" for kind in sorted(set(ARTIFACTS.values())))
+        + ".",
+        "content": _BYTES,
     },
-    206: {
-        "description": "The requested range of the file.",
-        "content": {kind: _BYTES for kind in sorted(set(ARTIFACTS.values()))},
-    },
+    206: {"description": "The requested range of the file.", "content": _BYTES},
     304: {"description": "Not modified since the ETag in If-None-Match."},
 }
 _UNPUBLISHED = (
@@ -64,7 +64,12 @@ _UNPUBLISHED = (
 async def get_results(
     job_id: JobId, request: Request, services: OpenServices, caller: CallerDep
 ) -> Response:
-    """Returns `results.json` of the published revision, or 409 `not_ready` before the first one."""
+    """Returns `results.json` of the published revision, or 409 `not_ready` before the first one.
+
+    The file is returned as it was published. A job that ended under an older release therefore
+    returns version 1.x: reasons are strings, and warnings have `message` in place of `text`. A
+    recount of the job writes version 2.0.
+    """
     return await _answer(job_id, "results.json", request, services, caller)
 
 

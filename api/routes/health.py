@@ -1,6 +1,6 @@
 """Routes of liveness, readiness, health and metrics.
 
-They also respond during outages of storage or database.
+These routes also respond while the storage or the database is unavailable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WORKER_FRESH = timedelta(minutes=3)
 
 
 def not_ready_to_serve(checks: dict[str, bool]) -> Unavailable:
-    """The error of a server of which a part does not respond."""
+    """Return the error for a server some of whose parts do not respond."""
     missing = ", ".join(sorted(name for name, well in checks.items() if not well))
     return Unavailable(
         f"Not ready: {missing} did not respond.", code="not_ready_to_serve", checks=checks
@@ -106,7 +106,7 @@ async def get_metrics(services: AnyServices) -> Response:
 
 
 def _problems(services: Services, workers: list[WorkerReport]) -> list[HealthProblem]:
-    """Return the problems that requests met or workers report. Equal reports are merged."""
+    """Return the problems that this server or workers met. Equal reports of workers are merged."""
     met = [
         HealthProblem(code=error.code, message=error.message)
         for error in (services.refusal, services.full_disk)
@@ -146,6 +146,6 @@ async def _workers(services: Services) -> list[WorkerReport]:
     try:
         return await services.ports.jobs.workers(since=services.clock() - WORKER_FRESH)
     except MusterError:
-        # The database became unavailable since it was checked a moment ago. The next response
+        # The database has become unavailable since `checks` was read. The next response
         # reports that.
         return []

@@ -1,11 +1,11 @@
-"""The pages `/docs` and `/redoc`, whose files all come with the API."""
+"""The pages `/docs` and `/redoc`, whose files all come with the API, and `/`, which leads there."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
 router = APIRouter(include_in_schema=False)
@@ -27,6 +27,12 @@ _POLICIES = {
     "redoc": f"{_POLICY} style-src 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src data:; worker-src blob:",
 }
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def root() -> RedirectResponse:
+    """A redirect to `/docs`. It is relative, because a proxy may add a prefix to the path."""
+    return RedirectResponse("docs", 307)
 
 
 @router.api_route("/docs", methods=["GET", "HEAD"])

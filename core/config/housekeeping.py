@@ -18,7 +18,7 @@ class HousekeepingSection(Section):
     sweep_s: float = variable(
         300,
         "How often the API looks for lost messages, orphaned blobs and expired jobs. "
-        "0: never; `python -m worker.sweep` does it once.",
+        "0: never; `muster sweep` does it once.",
         unit="seconds",
         ge=0,
     )

@@ -23,7 +23,7 @@ OWN_CONNECTION_FILE = Path("azurite") / "connection-string"
 
 NO_STORAGE = "no_storage"
 NO_STORAGE_SENTENCE = (
-    "No storage is configured. Start Azurite first with `python -m infra.storage` and the same "
+    "No storage is configured. Start Azurite first with `muster azurite` and the same "
     "MUSTER_DATA_DIR, or set AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT_URL."
 )
 
@@ -34,7 +34,7 @@ _PUBLISHED_KEY_DIGEST = "cb4de97f405a7e4686710db86f345ac95acb27c33192e82caafa9c1
 _REFUSAL = (
     "the storage connection uses the development account, whose key is published: any program and "
     "any web page on this machine could read, change and delete all videos. Leave "
-    "AZURE_STORAGE_CONNECTION_STRING unset and start Azurite with `python -m infra.storage` (or "
+    "AZURE_STORAGE_CONNECTION_STRING unset and start Azurite with `muster azurite` (or "
     "everything with `make run`, `docker compose up`): it gives the data folder an account of its "
     "own and moves its data there. An Azurite of your own takes an account from its variable "
     "AZURITE_ACCOUNTS. For data that may be lost and seen by anyone, set "

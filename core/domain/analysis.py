@@ -241,7 +241,9 @@ class AnalysisSettings(_Record):
         None, description="Name of the camera or flight, by which statistics can be filtered."
     )
     recorded_at_utc: UtcDatetime | None = Field(
-        None, description="Start of the recording; default: the time of the upload."
+        None,
+        description="Start of the recording, in ISO 8601 with its offset from UTC, such as "
+        "`2026-06-01T09:30:00Z`; default: the time of the upload.",
     )
     render: bool = Field(
         True,

@@ -1,4 +1,4 @@
-"""Webhooks: a URL that a submission names, to which the end of each attempt is reported."""
+"""Webhooks: URLs in submissions. The server reports the end of each attempt to the URL."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class WebhookRules:
     """The operator's rules for webhooks.
 
     Attributes:
-        secret: The operator's secret, from which each owner's secret is derived; None: webhooks are
+        secret: The operator's secret. Each owner's secret is derived from it. None if webhooks are
             off.
         allow_http: Whether URLs without TLS are accepted.
-        give_up_after: How long after its event a delivery is retried.
+        give_up_after: How long after the event its delivery is retried.
         timeout_s: Longest duration of one try, from resolving the name to the end of the response.
     """
 
@@ -47,19 +47,19 @@ class WebhookRules:
 
 
 class WebhookEvent(BaseModel):
-    """The event that an attempt of a job ended, and the state of its delivery.
+    """The event that reports the end of a job's attempt, and the state of its delivery.
 
     Attributes:
-        id: Stable: every delivery of the event has the same id.
+        id: Id of the event. All its deliveries have the same id.
         state: `expected` until the attempt ends; `due` until it is delivered; `delivered`;
             `given_up`.
         version: Counts the writes. A write names the version that it read.
-        body: The body of the request, made once; null while `expected`.
+        body: The body of every delivery; null while `state` is `expected`.
         not_before_utc: When the next try is due; null before the first one and at the end.
         next_look_at_utc: When the sweeper checks it next; null at the end.
         resent: Number of messages that the sweeper has sent since the last try.
-        nudges: Number of messages that the sweeper has sent in all. Messages with a lower number
-            are obsolete.
+        nudges: Number of messages that the sweeper has sent in all. A message contains this number.
+            It is obsolete if the number has increased since.
         last_status: HTTP status of the last response; null without one.
         last_error: Error code of the last try.
         traceparent: Trace of the job.
@@ -172,7 +172,7 @@ def check_webhook_url(url: str, rules: WebhookRules) -> str:
 
 
 def webhooks_off() -> InvalidInput:
-    """Return the error for a webhook where the operator set no secret."""
+    """Return the error for a webhook if the operator has set no secret."""
     return InvalidInput(
         "Webhooks are off: the operator has not set MUSTER_WEBHOOK_SECRET.",
         code="webhooks_off",

@@ -52,12 +52,19 @@ def _operation(title: str, operation: dict[str, Any]) -> list[str]:
         )
         parts.append(table(("parameter", "in", "meaning", "type"), rows))
     for media, content in operation.get("requestBody", {}).get("content", {}).items():
-        parts.append(f"Body, `{media}`: {type_of(content.get('schema', {}))}.")
+        parts += _body(media, content.get("schema", {}))
     answers = (
         (str(status), answer.get("description", ""), _content(answer))
         for status, answer in operation["responses"].items()
     )
     return [*parts, table(("status", "meaning", "body"), answers)]
+
+
+def _body(media: str, schema: dict[str, Any]) -> list[str]:
+    """Return the type of a body, and the parts if it is a form."""
+    if media != "multipart/form-data":
+        return [f"Body, {code(media)}: {type_of(schema)}."]
+    return [f"Body, {code(media)}, with these parts:", _fields(schema, "part", "required")]
 
 
 def _content(answer: dict[str, Any]) -> str:
@@ -71,14 +78,14 @@ def _schema(name: str, schema: dict[str, Any]) -> list[str]:
     parts = [f"### {name}", schema.get("description", "")]
     if "properties" not in schema:
         return [*parts, type_of(schema) + "."]
-    required = schema.get("required", [])
+    return [*parts, _fields(schema, "key", "always there")]
+
+
+def _fields(schema: dict[str, Any], name: str, required: str) -> str:
+    """Return a table of an object's properties. `name` and `required` are heads of columns."""
+    always = schema.get("required", [])
     rows = (
-        (
-            code(key),
-            field.get("description", ""),
-            type_of(field),
-            "yes" if key in required else "no",
-        )
+        (code(key), field.get("description", ""), type_of(field), "yes" if key in always else "no")
         for key, field in schema["properties"].items()
     )
-    return [*parts, table(("key", "meaning", "type", "always there"), rows)]
+    return table((name, "meaning", "type", required), rows)

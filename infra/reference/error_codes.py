@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from api.problems import STATUS
-from infra.reference.markdown import code, document, table
+from api.problems import HTTP_CODES, HTTP_DETAILS, STATUS
+from infra.reference.markdown import anchor, code, document, table
 from infra.reference.raised import REPORTS, Raised, error_classes, raised, readable
 
 _INTRO = """`code` is stable and for programs. The sentence beside it is for people and may
-change. `…` stands for a value. The API responds with the status. A worker fails the job
-(`permanent`) or retries the step (`transient`). A command prints the sentence and exits with
-status 1 or 2."""
+change. `…` stands for a value. A link to `#code-` and the code leads to the code's row. The API
+responds with the status. A worker fails the job (`permanent`) or retries the step (`transient`). A
+command prints the sentence and exits with status 1 or 2."""
 
 _CLASSES = """The class determines how a code is handled. The default code of a class appears
 only where no more specific code exists."""
 
 _OTHERS = (
-    Raised("route_not_found", "HttpError", 404, "No such endpoint: see /docs.", "api"),
-    Raised(
-        "method_not_allowed", "HttpError", 405, "The endpoint has other methods: see /docs.", "api"
+    *(
+        Raised(HTTP_CODES[status], "HttpError", status, detail, "api")
+        for status, detail in HTTP_DETAILS.items()
     ),
     Raised("http_error", "HttpError", None, "Another error of HTTP itself.", "api"),
 )
@@ -33,10 +33,22 @@ def page() -> str:
     places = [*raised(), *_OTHERS]
     failures = [place for place in places if place.kind not in REPORTS]
     reports = [place for place in places if place.kind in REPORTS]
+    seen: set[str] = set()
+    errors = table(
+        ("code", "status", "treatment", "sentences"),
+        ((_anchored(name, seen), *_row(each)) for name, each in _by_code(failures)),
+    )
+    others = table(
+        ("code", "where", "sentences"),
+        (
+            (_anchored(name, seen), _places(each), _sentences(each))
+            for name, each in _by_code(reports)
+        ),
+    )
     classes = table(
         ("class", "default code", "status", "treatment"),
         (
-            (code(name), code(kind.default_code), _status(name), _treatment(name))
+            (code(name), _anchored(kind.default_code, seen), _status(name), _treatment(name))
             for name, kind in error_classes().items()
         ),
     )
@@ -44,14 +56,11 @@ def page() -> str:
         "Error codes",
         "`core/errors.py` and every place that raises an error",
         _INTRO,
-        table(("code", "status", "treatment", "sentences"), map(_row, _by_code(failures))),
+        errors,
         "## Codes of jobs and of `/health`",
         "These appear, with the codes above, in `error` of a failed job, `waiting` of a "
         "waiting job and `problems` of `/health`.",
-        table(
-            ("code", "where", "sentences"),
-            ((code(name), _places(each), _sentences(each)) for name, each in _by_code(reports)),
-        ),
+        others,
         "## Classes",
         _CLASSES,
         classes,
@@ -65,13 +74,21 @@ def _by_code(places: Iterable[Raised]) -> list[tuple[str, list[Raised]]]:
     return sorted(found.items())
 
 
-def _row(item: tuple[str, list[Raised]]) -> tuple[str, str, str, str]:
-    name, places = item
+def _anchored(name: str, seen: set[str]) -> str:
+    """Return a code. Where it appears first, it has the anchor `code-<name>`, for links."""
+    if name in seen:
+        return code(name)
+    seen.add(name)
+    return anchor(f"code-{name}") + code(name)
+
+
+def _row(places: Iterable[Raised]) -> tuple[str, str, str]:
+    places = list(places)
     statuses = dict.fromkeys(
         str(place.status) if place.status else _status(place.kind) for place in places
     )
     treatments = dict.fromkeys(_treatment(place.kind) for place in places)
-    return code(name), ", ".join(statuses), ", ".join(treatments), _sentences(places)
+    return ", ".join(statuses), ", ".join(treatments), _sentences(places)
 
 
 def _sentences(places: Iterable[Raised]) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+_ANCHOR = re.compile(r'<a id="[\w-]+"></a>')
 
 Schema = Mapping[str, Any]
 
@@ -37,6 +40,11 @@ def code(text: str) -> str:
     return f"`{text}`"
 
 
+def anchor(name: str) -> str:
+    """Return an anchor for links, at the start of a table's cell."""
+    return f'<a id="{name}"></a>'
+
+
 def type_of(schema: Schema) -> str:
     """Return the type that a JSON schema describes, in a few words."""
     if "$ref" in schema:
@@ -65,6 +73,8 @@ def _plain_type(schema: Schema) -> str:
         names = schema.get("propertyNames", {})
         keys = f" by {type_of(names)}" if names else ""
         return f"object{keys} of {type_of(values)}"
+    if schema.get("format") == "binary":
+        return "bytes"
     return {"string": "text", "null": "null"}.get(str(kind), str(kind))
 
 
@@ -78,6 +88,9 @@ def _json(value: Any) -> str:
 
 
 def _cell(text: str) -> str:
+    found = _ANCHOR.match(text)
+    if found:
+        return found[0] + _cell(text[found.end() :])
     # Within code, only the bar needs an escape, because it would end the cell there, too.
     parts = " ".join(text.split()).replace("|", "\\|").split("`")
     plain = [part if number % 2 else part.replace("<", "\\<") for number, part in enumerate(parts)]

@@ -20,10 +20,11 @@ FILES: dict[str, str] = {
     "interpolated, position on the ground, and the radius (m) that holds the animal with 90 % "
     "probability if the assumed errors hold",
     "tracks.mot.txt": "the boxes of `tracks.csv` in MOTChallenge's layout",
-    "tracks.geojson": "for QGIS or geojson.io, with telemetry or a calibration in WGS84: the drone's "
-    "path, the ground that it saw, the gaps between its passes, and the paths of the animals",
-    "timeline.csv": "per frame the number of each class; `status` distinguishes a frame without animals "
-    "(`detected`) from a skipped and an unreadable frame",
+    "tracks.geojson": "for QGIS or geojson.io, with telemetry or a calibration in WGS84: the "
+    "drone's path, the ground that it saw, the gaps between its passes, and the paths of the "
+    "animals",
+    "timeline.csv": "per frame the number of each class; `status` distinguishes a frame without "
+    "animals (`detected`) from a skipped and an unreadable frame",
     "animals.csv": "one row per counted animal: number, track, first and last time, best view, and "
     "whether and why it is uncertain",
     "contact_sheet.jpg": "one numbered picture per counted animal, uncertain ones marked; with "
@@ -62,7 +63,8 @@ def page() -> str:
         "`[]` stands for an entry of a list, `{class}` for `bison`, `cattle` or `person`.",
         table(("key", "type", "meaning"), rows),
         "## Codes of reasons",
-        "`reasons` of a count: why `low` and `high` differ.",
+        "`reasons` of a count: what makes the number uncertain, or what to compare it with. A count "
+        "can have reasons although `low` and `high` are equal.",
         _codes(REASONS),
         "## Codes of warnings",
         "`warnings` of the results: remarks about the results as a whole.",
@@ -109,7 +111,11 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str
 
 
 def _short(schema: Mapping[str, Any], has_keys: bool) -> str:
-    kind = schema.get("type")
-    if has_keys:
-        return {"array": "list", "object": "object"}.get(str(kind), "object or null")
-    return type_of(schema)
+    """Return a field's type. The types of keys that have rows of their own are left out."""
+    if not has_keys:
+        return type_of(schema)
+    choices = schema.get("anyOf", schema.get("oneOf", (schema,)))
+    return " or ".join(
+        {"array": "list"}.get(kind, kind)
+        for kind in (choice.get("type", "object") for choice in choices)
+    )

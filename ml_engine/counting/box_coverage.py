@@ -17,22 +17,23 @@ from ml_engine.arrays import Array, Index
 from ml_engine.boxes import areas, intersections
 
 COVERED_SHARE = 0.6
-"""Share of a box that must be inside another one at least as large."""
+"""Smallest share of a covered box that is inside the covering box."""
 WHOLLY_SHARE = 0.9
-"""Least share of a box inside another one from which it counts as wholly inside."""
+"""Smallest share of a box inside another box at which it counts as wholly inside."""
 WHOLLY_WEIGHT = 0.68
-"""Weight of being wholly inside; the rest is the weight of a lower score."""
+"""Weight of a box being wholly inside. The rest is the weight of a lower score."""
 FAINTER, FAR_FAINTER = 0.1, 0.6
-"""Logarithms of the ratio of the covering box's score to the covered one's. Up to the first value a
-box does not count as fainter, from the second on it counts fully.
+"""Logarithms of the ratio of the covering box's score to the covered box's score. Up to the first
+value a box does not count as fainter. Above the second value it counts fully.
 """
 CROWDED_SHARE = 0.3
 INSIDE_SHARE = 0.85
-"""Share of a smaller box that must be inside a box that spans it."""
+"""Smallest share of a box that is inside a box that spans it."""
 SMALLER = 0.8
 SPANNED = 0.75
-"""A box spans others if it contains at least two boxes, each smaller than `SMALLER` of its area,
-and their common outline overlaps it by this IoU.
+"""Smallest IoU between a spanning box and the common outline of the boxes that it contains.
+
+A spanning box contains at least two boxes, each smaller than `SMALLER` of its area.
 """
 LOOKS_PER_S = 5.0
 _CHUNK_PAIRS = 400_000
@@ -46,7 +47,7 @@ def coverage(
 ) -> tuple[Array, Array, Array]:
     """Return which boxes look like a second box on one animal, span several, or are crowded.
 
-    Only boxes at least as large can cover, and not boxes that span others themselves.
+    A box can be covered only by a box of about its size or larger that does not span others.
 
     Args:
         frame_row: (n,) row of each box's frame.
@@ -55,8 +56,8 @@ def coverage(
         times_s: Times of the frames; about `LOOKS_PER_S` frames per second are examined.
 
     Returns:
-        Covered (n,) float64 in [0, 1]: how much a box looks like a second one. Spanning and crowded
-        (n,) float64: 1 for yes, 0 for no. All are NaN in frames that were not examined.
+        Covered (n,) float64 in [0, 1]: how much a box looks like a second box on an animal.
+        Spanning and crowded (n,) float64: 1 for yes, 0 for no. All are NaN in unexamined frames.
     """
     covered, spanning, crowded = (np.full(len(xyxy), np.nan) for _ in range(3))
     sure = np.log(np.maximum(strength, 1e-3))

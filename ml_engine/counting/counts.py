@@ -56,11 +56,11 @@ def count(
 
     Args:
         tracks: All tracks of the requested classes.
-        visible: (n,) rows of tracks long enough, without occluded ones: the animals visible at the
-            same time.
+        visible: (n,) mask of the rows of tracks that are long enough, without occluded animals. It
+            shows which animals are visible at the same time.
         guess: The samples of how tracks may belong to animals.
         log: The detection log.
-        presence: The time of each frame, and the time that is long enough.
+        presence: The time of each frame, and the shortest time that makes a track long enough.
         detected: The boxes of each class.
         settings: With `expected` and `counted`.
 
@@ -120,7 +120,7 @@ def detections(
 
 
 def visible_tracks(tracks: TrackTable, visible: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which rows (n,) belong to a track with a visible row."""
+    """Return a mask (n,) of the rows of tracks that have a visible row."""
     return np.isin(tracks.track_id, np.unique(tracks.track_id[visible]))
 
 
@@ -134,7 +134,8 @@ def corrected(
 ) -> tuple[int, float]:
     """Return peak and mean, corrected by the frames that a person counted.
 
-    Both are scaled by the ratio of the person's numbers to the detected ones in the same frames.
+    Peak and mean are scaled by the ratio of the person's numbers to the detected numbers in the
+    same frames.
     The peak is at least the person's number.
     """
     pairs = []

@@ -1,10 +1,10 @@
-"""Samples of how tracklets may belong to animals, each as frequent as it is probable.
+"""Samples of how tracklets may belong to animals. A result's frequency is its probability.
 
 A sample states which tracklets belong to the same animal, and which of the resulting animals are
 real. Links are sampled as matchings: each tracklet has at most one successor and one predecessor.
 Every animal is kept with the probability that it is not a false detection, which follows from its
-length, scores and coverage. Then some animals that left the frame are identified with animals that
-arrive later.
+length, scores and coverage. Finally some animals that left the frame are identified with animals
+that arrive later.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MOST_ODDS = 4.0
 USUAL_SPAN_S = 0.5
 USUAL_HITS = 0.8
 LEAST_HITS = 0.25
-"""Least share of hits that is evidence. Below it, the camera may have shown other places most of
-the time.
+"""Smallest share of hits that is evidence. With fewer hits, the camera may have shown other places
+most of the time.
 """
 MOST_SPAN_S = 6.0
 ROUNDING = 0.18
@@ -37,13 +37,13 @@ NEGLIGIBLE = -6.0
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Possible links. n links.
+    """Possible links between tracklets: n links.
 
     Attributes:
-        before, after: (n,) tracklets, `before` ends before `after` begins.
-        log_odds: (n,).
-        returns: (n,) bool: the animal had left, so it may also have been another one.
-        certain: (n,) bool: it cannot have been another one, because the herd is closed.
+        before, after: (n,) tracklets; `before` ends before `after` begins.
+        log_odds: (n,) log-odds of the links.
+        returns: (n,) bool: the animal had left the view, so `after` may be another animal.
+        certain: (n,) bool: `after` cannot be another animal, because the herd is closed.
     """
 
     before: Index
@@ -60,12 +60,12 @@ class Evidence:
     Attributes:
         begin_s, end_s: (k,) time of the first and the last box.
         boxes: (k,) number of boxes, a float.
-        looked: (k,) frames given to the detector between them.
+        looked: (k,) number of frames in that time on which the detector ran.
         strength: (k,) sum of the boxes' scores as multiples of the threshold.
-        covered: (k,) sum over boxes of how much each looks like a second one on the animal of
-            another track.
+        covered: (k,) sum over the boxes of a degree from 0 to 1 to which a box looks like a second
+            box on another track's animal.
         spanning: (k,) number of boxes that span several others.
-        crowded: (k,) number of boxes of which another track's box covers a part.
+        crowded: (k,) number of boxes that another track's box partly covers.
         votes: (k, c) sum of log-scores per class.
     """
 
@@ -88,27 +88,27 @@ class PopulationModel:
         real_bias: Log-odds of a chain being an animal.
         real_span: Added per e-fold of the time in which it was found.
         real_strength: Added per e-fold of its mean strength over `usual_strength`.
-        real_covered, real_spanning: Added for looking like a second box on another animal, and for
-            spanning others, all the time.
-        real_hits: Added per share of the frames in which it was found.
+        real_covered: Added if all boxes look like second boxes on other animals.
+        real_spanning: Added if all boxes span other boxes.
+        real_hits: Added per unit of the share of frames in which it was found.
         needed_s: Time between the first and the last box of an animal that is just visible for long
             enough. The detector misses some boxes at either end.
         blur_s: Uncertainty of that time.
-        scenario: Standard deviation of the log-odds of all returns together. Whether animals that
-            left came back is unknown.
+        scenario: Standard deviation of a value that each sample adds to the log-odds of all its
+            returns. It is unknown whether animals that left came back.
         unseen: Share of the animals that were never detected for long enough.
-        unseen_crowded: Added where all animals are crowded, growing with the square of their share,
-            because some are occluded all the time.
-        unseen_strips: Added where the camera flew in strips, and passed most animals once.
+        unseen_crowded: Added to `unseen` if all animals are crowded, because some are then occluded
+            all the time. With fewer crowded animals, the square of their share is the factor.
+        unseen_strips: Added to `unseen` if the camera flew in strips and passed most animals once.
         spread: Standard deviation of the relative error from unforeseen causes.
-        spread_crowded: Times the square of the share that is crowded; added to `spread` as the root
-            of a sum of squares.
-        spread_brief: Over the mean time in s for which an animal was found, if that is more than 1
-            s; added in the same way.
-        spread_strips: Added in the same way over strips. Identities from one strip to the next are
-            right or wrong for many animals together.
-        stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the
-            count is added.
+        spread_crowded: Multiplied by the square of the share that is crowded. The product is
+            combined with `spread` as the root of the sum of squares.
+        spread_brief: Divided by the mean time in s for which an animal was found, but at least by
+            1 s. The quotient is combined with `spread` in the same way.
+        spread_strips: Combined with `spread` in the same way if the camera flew in strips. The
+            identities between two strips are right or wrong for many animals at once.
+        stated: Standard deviation of a person's count in a frame, in animals.
+        stated_share: Share of the count that is added to that deviation.
     """
 
     real_bias: float = -1.6
@@ -141,7 +141,7 @@ class PopulationModel:
 
 
 UNMEASURED_POPULATION = PopulationModel(unseen=0.02, spread=0.025, spread_brief=0.23)
-"""Assumptions where the camera's motion was not measured, with more uncertainty."""
+"""Assumptions, with more uncertainty, if the camera's motion was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Draws:
     """Samples of how tracklets may belong to animals: d samples of k tracklets and c classes.
 
     Attributes:
-        root: (d, k) first tracklet of the chain that each belongs to.
+        root: (d, k) first tracklet of each tracklet's chain.
         kept: (d, k) bool, at the root: whether the chain is an animal.
         best: (d, k) int, at the root: its class.
         more: (d,) factor for animals that were not detected at all.
@@ -163,11 +163,11 @@ class Draws:
     noise: Array
 
     def unique(self) -> npt.NDArray[np.int64]:
-        """Return (d, c) the number of different animals in each sample."""
+        """Return the number (d, c) of different animals in each sample."""
         return np.rint(self._tally(self.kept) * self.more[:, None] + self.noise).astype(np.int64)
 
     def at(self, evidence: Evidence, time_s: float) -> Array:
-        """Return (d, c) the number of animals in view at a time."""
+        """Return the number (d, c) of animals in view at a time, in each sample."""
         there = (evidence.begin_s <= time_s) & (evidence.end_s >= time_s)
         present = np.zeros(self.root.shape, bool)
         draw, stretch = np.nonzero(np.broadcast_to(there, self.root.shape))
@@ -201,9 +201,10 @@ def draw(
 
 
 def chain_sums(root: Index, evidence: Evidence) -> dict[str, Array]:
-    """Return (d, k) the evidence for each chain, at its root.
+    """Return the evidence for each chain, (d, k) arrays with values at the roots of chains.
 
-    It consists of sums, and of the time from its first to its last box as `span_s`.
+    The arrays `SUMS` are sums over the chain's tracklets. So is `span_s`, the time between the
+    first and the last box of each tracklet.
     """
     total = {name: _summed(root, getattr(evidence, name)) for name in SUMS}
     total["span_s"] = _summed(root, evidence.end_s - evidence.begin_s)
@@ -211,7 +212,7 @@ def chain_sums(root: Index, evidence: Evidence) -> dict[str, Array]:
 
 
 def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
-    """Return the probability that a chain is an animal, visible for long enough.
+    """Return the probability that a chain is an animal that is visible for long enough.
 
     `total` is from `chain_sums`.
     """
@@ -236,10 +237,7 @@ def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
 def _unforeseen(
     root: Index, kept: npt.NDArray[np.bool_], evidence: Evidence, model: PopulationModel
 ) -> tuple[Array, Array]:
-    """Return the share of animals that were not detected, and the relative error, per sample (d,).
-
-    The relative error is a standard deviation.
-    """
+    """Return the share of undetected animals and the relative standard error, per sample (d,)."""
     mine = (np.take_along_axis(kept, root, axis=1) & (evidence.boxes > 0)).astype(np.float64)
     boxes, crowded, found_s = (
         mine
@@ -327,9 +325,9 @@ def _came_back(
     model: PopulationModel,
     generator: np.random.Generator,
 ) -> Index:
-    """Return the roots after some animals were identified with earlier ones.
+    """Identify some animals with animals that left earlier; return the new roots.
 
-    False detections take no part in that.
+    False detections are not identified with anything.
     """
     draws, count = root.shape
     rows = np.flatnonzero(
@@ -357,7 +355,7 @@ def _came_back(
 
 
 def roots(before_of: Index) -> Index:
-    """Return (draws, count) the first tracklet of each one's chain, by pointer jumping."""
+    """Return each tracklet's root (draws, count), the first of its chain, by pointer jumping."""
     root = np.where(before_of < 0, np.arange(before_of.shape[1]), before_of)
     while True:
         further = np.take_along_axis(root, root, axis=1)
@@ -367,7 +365,7 @@ def roots(before_of: Index) -> Index:
 
 
 def _summed(root: Index, values: Array) -> Array:
-    """Return (draws, count) the sums of values (count,) over chains, at their roots; else 0."""
+    """Return the sums (draws, count) of `values` (count,) over chains, at their roots; else 0."""
     draws, count = root.shape
     flat = (root + np.arange(draws)[:, None] * count).ravel()
     sums = np.bincount(flat, np.broadcast_to(values, (draws, count)).ravel(), draws * count).astype(

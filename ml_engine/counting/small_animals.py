@@ -1,4 +1,4 @@
-"""The warning about animals that are too small for the detector, so that the count is too low."""
+"""The warning that the count is too low because animals are too small for the detector."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def size_px(
         tracks: n boxes.
         rows: (n,) bool, k of them set.
         video: Its width and height.
-        tiles: The setting; in tiles all animals are larger.
+        tiles: The setting. With tiles, all animals are larger in the network's input.
         input_hw: Size of the network's input, px. If the network keeps the aspect ratio, this is
             approximate.
     """
@@ -53,14 +53,14 @@ def small_animals(
 ) -> list[Note]:
     """Warn of classes whose boxes are mostly smaller than `smallest_px` of the detector.
 
-    Animals of that size are found half as often as large ones. The median of the animals found is
-    above the median of all, because larger animals are found more often. It still shows the
-    problem. With COCO-pretrained DEIMv2 Femto (27 px) the median found was 21 and 27 px on two sets
-    of drone photos, of whose cattle it finds 2 % and 18 %. It was 32, 85 and 126 px on a herd and
-    on photos of which it finds most.
+    Animals of that size are found half as often as large animals. The median size of the found
+    animals exceeds the median size of all animals, because larger animals are found more often. It
+    still shows the problem. COCO-pretrained DEIMv2 Femto (27 px) finds 2 % and 18 % of the cattle
+    in two sets of drone photos; the median sizes there were 21 and 27 px. It finds most of the
+    animals of a herd and of other photos; the median sizes there were 32, 85 and 126 px.
 
     Args:
-        tracks: Their boxes, detected or interpolated.
+        tracks: The tracks' boxes, detected or interpolated.
         detector: As recorded in the plan; without `smallest_px` and `input_hw` there is no warning.
         video: Its width and height.
         tiles: The setting.

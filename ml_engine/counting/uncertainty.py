@@ -13,13 +13,13 @@ from ml_engine.tracking.identities import Identities
 SURE = 0.9
 """A track or join with a lower probability is marked as uncertain."""
 LEAST_MARGIN = 0.1
-"""Least margin of a track's class over the next one, in mean log-score. Below it the class is
-uncertain.
+"""Smallest margin, in mean log-score, between a track's class and the next best class. With a
+smaller margin the class is uncertain.
 """
 
 
 def join_probability(found: Identities) -> npt.NDArray[np.float64]:
-    """Return (n,) the probability that each join of `found.joins` is right."""
+    """Return the probability (n,) that each join of `found.joins` is right."""
     model = ReturnModel()
     odds = model.link_bias + model.link_scale * found.joins.log_odds
     return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))

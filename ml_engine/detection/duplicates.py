@@ -11,9 +11,9 @@ from ml_engine.boxes import overlaps
 IOU_LIMIT = 0.6
 """Two boxes with at least this intersection over union show the same animal or person."""
 CONTAINMENT_LIMIT = 0.85
-"""Least share of a box inside a better box of its kind, from which it may show a part of it."""
+"""Smallest share inside a better box of its kind at which a box may show a part of that animal."""
 PART_LIMIT = 0.4
-"""Least area of such a part, as a share of the better box's area.
+"""Smallest area of the box of such a part, as a share of the better box's area.
 
 Smaller boxes mostly show another animal, which is farther away and partly hidden by the first. In
 annotated photos of herds and crowds, nearly all boxes inside another box have less than half of its

@@ -16,7 +16,7 @@ from core.errors import DetectorError
 from ml_engine.arrays import SCORE_COLUMNS
 
 TABLE_FILE = "muster.json"
-"""Name of the label table beside a checkpoint's weights.
+"""Name of the label table in the folder of a checkpoint's weights.
 
 Its content is `{"labels": {label: column}, "thresholds": {class: score}, "smallest_px": size}`.
 `python -m ml_engine.cli.thresholds --write` measures the last two.
@@ -40,7 +40,7 @@ DEIMv2 Femto, 3x3 tiles), and as many as before on photos from the side.
 """
 
 DEFAULT_THRESHOLDS: Mapping[str, float] = {"bison": 0.3, "cattle": 0.3, "person": 0.4}
-"""Scores from which a detection counts, if the checkpoint's folder has no table of its own.
+"""Lowest scores at which a detection counts, if the checkpoint's folder has no table of its own.
 
 Measured with COCO-pretrained DEIMv2 Femto, after removal of duplicates. Two frames of a herd show
 23 and 26 cows; this finds 23 and 23 (at most 26 in a frame). Six persons pass a fixed camera one
@@ -156,7 +156,7 @@ class LabelTable:
     Attributes:
         names: Label of each of the network's classes, in its order.
         labels: Label to score column; labels without a column are left out.
-        thresholds: Score from which a detection counts, for every class of Muster.
+        thresholds: Lowest score at which a detection counts, for every class of Muster.
         smallest_px: Size at which an animal is found half as often as a large one: square root of
             the area, px of the input.
     """

@@ -1,4 +1,4 @@
-"""Scores per class, and their relation to the thresholds from which detections count."""
+"""Scores per class, and the thresholds at which detections count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_THRESHOLD = 0.5
 
 
 def thresholds_of(settings: AnalysisSettings, own: Mapping[str, float]) -> dict[str, float]:
-    """Return the score from which a detection counts, per class.
+    """Return the lowest score at which a detection counts, per class.
 
     The settings' thresholds take precedence over the detector's own.
     """

@@ -26,16 +26,19 @@ DISTRACTORS: dict[int, str] = {
     8: "distractor",
     12: "reflection",
 }
-"""MOTChallenge's class numbers whose boxes are not scored, whether they are found or not."""
+"""MOTChallenge's numbers of the classes whose boxes are not scored, found or not."""
 MOT20_DISTRACTORS = {**DISTRACTORS, 6: "vehicle without an engine"}
 _NO_CLASS_COLUMNS = 10
 """Length of MOT15's rows. They end in a position in metres and have no class. Other rows have the
 class in the eighth column.
 """
 LEAST_MARGIN = 0.3
-"""Score that replaces the 1st percentile of a file's scores where they are margins instead of
-probabilities. Such files hold doubtful boxes too. Of values from 0.05 to 0.5, this one gave the
-best tracks on the four sequences that have such a file beside another."""
+"""Score to which the 1st percentile of a file's scores is mapped, if the scores are margins instead
+of probabilities.
+
+Files with margins also contain doubtful boxes. Of values from 0.05 to 0.5, this one gave the best
+tracks on the four sequences that have both kinds of files.
+"""
 DETECTOR: dict[str, object] = {"name": "public detections"}
 
 
@@ -50,7 +53,7 @@ class MotSequence:
         frames: Number of frames.
         muster_class: Class of the detections.
         detections: `det/det.txt` as a detection log; boxes as given, not clipped; frames from 0.
-        video: The same facts as those of a video.
+        video: Facts about the sequence, as for a video.
         truth: `gt/gt.txt`.
     """
 
@@ -76,7 +79,7 @@ def read_sequence(
 
     Args:
         folder: Folder with `seqinfo.ini`, `det/det.txt` and `gt/gt.txt`.
-        muster_class: Class that the boxes are taken to be of.
+        muster_class: Class that all boxes are assumed to have.
         detections: A file of detections that replaces `det/det.txt`.
 
     Raises:

@@ -1,5 +1,6 @@
-"""A narrow window that moves once across a fixed view. No animal is in it for long, so the peak
-does not equal the count.
+"""A narrow window that moves once across a fixed view.
+
+No animal is in the window for long, so the peak does not equal the count.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ml_engine.evaluation.mot_sequences import MotSequence
 from ml_engine.evaluation.track_metrics import LEAST_IOU, Truth
 
 LEAST_VISIBLE = 0.25
-"""Least share of a box in the window. No detector would recognise a leg alone."""
+"""Smallest share of a box that must be in the window. No detector would recognise a leg alone."""
 
 
 def swept(
@@ -30,7 +31,7 @@ def swept(
 
     Args:
         sequence: Whole pictures.
-        share: Width of the window, as a share of the picture's.
+        share: Width of the window, as a share of the picture's width.
         least_visible: Share of a box's area that must be in the window.
         with_motion: Write the window's movement into the log, as if it had been measured.
 
@@ -76,7 +77,7 @@ def swept(
 
 
 def _motion(left: Array, *, is_measured: bool) -> tuple[Array, tuple[str, ...]]:
-    """Return the window's motion as in a log, (n, 3, 3), and per frame why it has none."""
+    """Return the window's motion (n, 3, 3) as in a log, and each frame's reason for having none."""
     motion = np.full((len(left), 3, 3), np.nan)
     if not is_measured:
         return motion, ("not_measured",) * len(left)
@@ -88,11 +89,11 @@ def _motion(left: Array, *, is_measured: bool) -> tuple[Array, tuple[str, ...]]:
 def detectable(
     truth: Truth, log: DetectionLog, needed_frames: int, least_score: float = 0.0
 ) -> npt.NDArray[np.int64]:
-    """Return the ids of animals that detections overlap in enough frames, by an IoU of 0.5.
+    """Return the ids of animals that detections overlap in enough frames (IoU >= 0.5).
 
     Args:
         truth, log: True boxes and detections of the same frames.
-        needed_frames: Number of frames that suffices.
+        needed_frames: Smallest number of such frames.
         least_score: Lowest score of a detection that is considered.
     """
     strong = log.scores[:, : len(CLASSES)].max(axis=1, initial=0) >= least_score
@@ -112,7 +113,7 @@ def _cropped(
     height: int,
     least_visible: float,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Return boxes (n, 4) px, moved and cropped to windows, and (n,) whether each is inside."""
+    """Return the boxes (n, 4), cropped to windows and in their px, and a mask (n,) of those inside."""
     moved = xyxy - left[:, None] * (1, 0, 1, 0)
     inside = np.clip(moved, 0, (width, height, width, height))
     extent = np.maximum(inside[:, 2:] - inside[:, :2], 0)

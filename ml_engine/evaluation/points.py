@@ -86,7 +86,7 @@ def point_report(
 def _inside(
     points: npt.NDArray[np.float64], xyxy: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.bool_]:
-    """Return (n,) whether each of points (n, 2) is in any box (m, 4)."""
+    """Return a mask (n,) of the points (n, 2) that are inside any box (m, 4)."""
     x, y = points[:, :1], points[:, 1:]
     inside = (x >= xyxy[:, 0]) & (x <= xyxy[:, 2]) & (y >= xyxy[:, 1]) & (y <= xyxy[:, 3])
     return np.asarray(inside.any(axis=1), np.bool_)

@@ -100,7 +100,7 @@ def scene_report(cases: list[Counted]) -> Report:
 def scene_figures(cases: list[Counted]) -> dict[str, float]:
     """Return the accuracy of counts.
 
-    A truth of 0 counts as one animal where it would be the divisor.
+    If the truth is 0, the figures divide by 1 instead.
 
     Returns:
         `median_error` and `p90_error`, of |unique - true| as a fraction of the truth.

@@ -1,5 +1,5 @@
-"""A checkpoint's measured properties: the score from which its detections count, and the size of
-the smallest animals that it finds.
+"""A checkpoint's measured properties: the lowest score at which its detections count, and the size
+of the smallest animals that it finds.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The best score of one class.
+    """The threshold of one class with the best F1.
 
     Attributes:
-        score: Score from which detections count.
-        f1, precision, recall: Of the detections from that score on.
+        score: Lowest score at which a detection counts.
+        f1, precision, recall: Figures of the detections with at least this score.
         boxes: Number of true boxes.
-        lowest, highest: Bounds of the scores whose F1 is within 2 % of the best.
+        lowest, highest: Range of the scores at which F1 is at least 98 % of the best.
     """
 
     score: float
@@ -68,7 +68,7 @@ class Threshold:
 
 
 def measure_thresholds(samples: Sequence[Sample]) -> dict[str, Threshold]:
-    """Return the score with the best F1 at an IoU of 0.5, per class.
+    """Return the threshold with the best F1 at an IoU of 0.5, per class.
 
     Classes with fewer than `FEWEST_BOXES` true boxes, or without a right detection, are left out.
     """
@@ -95,7 +95,7 @@ def _best(scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], boxes:
     scores, hits = scores[order], np.cumsum(right[order])
     found = np.arange(1, len(scores) + 1)
     f1 = 2 * hits / (found + boxes)
-    # Boxes of one score are counted or dropped together.
+    # A threshold keeps or drops all boxes of equal score together.
     last = np.append(scores[1:] != scores[:-1], True)
     f1 = np.where(last, f1, 0)
     best = int(f1.argmax())
@@ -115,14 +115,14 @@ def _best(scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], boxes:
 def measure_smallest_px(
     samples: Sequence[Sample], thresholds: dict[str, float], input_hw: tuple[int, int]
 ) -> float | None:
-    """Return the size from which the detector finds half as many animals as of large ones.
+    """Return the smallest size at which recall is half of the recall of large animals.
 
-    Recall is forced to rise with size (isotonic regression, Ayer et al. 1955, by pooling adjacent
-    violators). Large animals are the largest tenth.
+    Recall is fitted as a function that never falls with size (isotonic regression, Ayer et al.
+    1955, by pooling adjacent violators). The largest tenth of the animals are large.
 
     Args:
-        samples: Pictures that were detected in as a whole.
-        thresholds: Score from which a detection counts, per class.
+        samples: Pictures on which the detector ran without tiles.
+        thresholds: Lowest score at which a detection counts, per class.
         input_hw: Size of the network's input, px.
 
     Returns:
@@ -147,7 +147,7 @@ def measure_smallest_px(
 
 
 def _found(xyxy: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], true: Array) -> Array:
-    """Return (n,) 1 for every true box (n, 4) that was found, else 0."""
+    """Return an array (n,): 1 for each true box (n, 4) that was found, else 0."""
     hit = np.zeros(len(true))
     for row in range(len(true)):
         # Boxes are matched one at a time: a box counts as found even if another box could claim the

@@ -4,8 +4,8 @@ missed, merged, split or invented.
 Sources: HOTA from J. Luiten et al., "HOTA: A Higher Order Metric for Evaluating Multi-Object
 Tracking" (IJCV 2021); MOTA from K. Bernardin and R. Stiefelhagen, "Evaluating Multiple Object
 Tracking Performance" (2008); IDF1 from E. Ristani et al. (ECCV workshops 2016). Distractors
-(persons on vehicles, statues, reflections) are treated as in MOTChallenge: a box that matches one
-is not scored.
+(persons on vehicles, statues, reflections) are treated as in MOTChallenge: a track's box that
+matches a distractor is not scored.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ml_engine.arrays import Array, Ints
 from ml_engine.boxes import iou_matrix
 
 LEAST_IOU = 0.5
-"""Overlap from which a box covers a true one, for MOTA, IDF1, distractors and the counts."""
+"""Smallest IoU at which a box covers a true box or a distractor. HOTA averages over `ALPHAS`."""
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 """The overlaps over which HOTA is averaged."""
 _TINY = float(np.finfo(np.float64).eps)
 _GOES_ON = 1000.0
-"""Bonus with which MOTA's matching keeps the previous frame's pairs, whatever overlaps more."""
+"""Bonus for pairs of the previous frame, so that MOTA's matching prefers them to any larger IoU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Truth:
         offsets: (f + 1,) int64; the boxes of frame i are rows `offsets[i]:offsets[i + 1]`.
         track_id: (n,) int64.
         xyxy: (n, 4) float64, px.
-        counted: (n,) bool, whether the box should be found. Other boxes are neither missed when
-            they are not found nor right when they are.
+        counted: (n,) bool, whether the box should be found. Any other box is not missed if no track
+            covers it, and not right if a track covers it.
         distractor: (n,) bool; a detection that matches the box is not scored.
     """
 
@@ -56,7 +56,7 @@ class Truth:
         counted: npt.NDArray[np.bool_],
         distractor: npt.NDArray[np.bool_],
     ) -> Truth:
-        """Return rows, given in any order, sorted by `frame` (n,), which counts from 0.
+        """Sort rows by their frame numbers `frame` (n,), which begin at 0.
 
         Rows outside of 0 to `frames` - 1 are left out.
         """
@@ -89,7 +89,7 @@ class _Frame:
     Attributes:
         true: (g,) indices of the true animals.
         track: (t,) indices of the tracks.
-        iou: (g, t) their overlaps.
+        iou: (g, t) overlaps of animals and tracks.
     """
 
     true: Ints
@@ -107,22 +107,22 @@ def score(
 ) -> dict[str, float]:
     """Compare tracks with the truth.
 
-    A track belongs to the animal that it covers in most of its frames (IoU >= 0.5, one to one, as
-    MOTA matches). A track that covers animals in less than half of its frames is a `ghost`.
-    `on_distractors` are those ghosts that cover animals or distractors in at least half of their
-    frames.
+    A track belongs to the animal that it covers in more of its frames than any other animal. Tracks
+    are matched to animals as for MOTA: one to one, with an IoU of at least 0.5. A track that covers
+    animals in less than half of its frames is a `ghost`. A ghost counts as `on_distractors` if it
+    covers animals or distractors in at least half of its frames.
 
     An animal's tracks after the first are `split`. An animal without a track of its own is
-    `missed`. `merged` are those missed animals that other animals' tracks cover in `needed_frames`
-    or more: two were counted as one. Always `tracks` = `unique_true` - `missed` + `split` +
-    `ghost`.
+    `missed`. A missed animal is also `merged` if tracks of other animals cover it in at least
+    `needed_frames` frames, because two animals were then counted as one. `tracks` always equals
+    `unique_true` - `missed` + `split` + `ghost`.
 
     Args:
         truth: The true boxes.
         frame: (n,) frames of the tracks' boxes, from 0, in any order.
         track_id: (n,), any numbers.
         xyxy: (n, 4) px.
-        needed_frames: Number of frames from which an animal is worth counting.
+        needed_frames: Number of frames in which an animal must be visible to be counted.
 
     Returns:
         `HOTA`, `AssA`, `DetA`, `MOTA`, `IDF1` from 0 to 100; numbers: `IDSW`, `unique_true`,
@@ -151,9 +151,10 @@ def score(
 
 
 def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return (t,) whether each of a frame's tracks matches a distractor.
+    """Return a mask (t,) of a frame's tracks that match a distractor.
 
-    The matching is the best one with all true boxes (g,), counted or not.
+    The tracks are matched to all true boxes of the frame, also to those that are not `counted`, so
+    that the sum of the overlaps `found` (g, t) is largest.
     """
     taken = np.zeros(found.shape[1], bool)
     close = np.where(found >= LEAST_IOU - _TINY, found, 0)
@@ -166,7 +167,8 @@ def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDAr
 def _hota(frames: list[_Frame], size: tuple[int, int]) -> dict[str, float]:
     """Return HOTA, AssA and DetA as means over `ALPHAS`.
 
-    Each frame has one matching, which prefers pairs that overlap over the whole recording.
+    Each frame is matched once for all thresholds. The matching prefers tracks and animals that
+    overlap in much of the recording.
     """
     alike, boxes = np.zeros(size), [np.zeros(size[0]), np.zeros(size[1])]
     for one in frames:
@@ -202,7 +204,10 @@ def _hota(frames: list[_Frame], size: tuple[int, int]) -> dict[str, float]:
 def _clear(
     frames: list[_Frame], size: tuple[int, int]
 ) -> tuple[dict[str, float], npt.NDArray[np.int64]]:
-    """Return MOTA and IDSW, and (g, t) in how many frames a track covers an animal."""
+    """Return MOTA and IDSW, and the table (g, t) of covered frames.
+
+    The table contains the number of frames in which each track covers each animal.
+    """
     covered = np.zeros(size, np.int64)
     before, last = np.full(size[0], -1), np.full(size[0], -1)
     switches = 0

@@ -140,9 +140,7 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         if is_disk_full(error):
-            raise StorageFull(
-                "There is no space left on the disk for the images. Free some space."
-            ) from error
+            raise StorageFull("The disk has no room for the images. Free some space.") from error
         raise
 
 

@@ -18,12 +18,12 @@ from ml_engine.tracking.tracklets import Boxes
 WEIGHT = 0.5
 """Weight of the log-odds of appearance.
 
-The halves of a tracklet are close in time, the two ends of a gap are not. Appearance changes with
-pose and light by more than the halves show.
+The weight is below 1, because the learnt distributions compare halves of a tracklet, which are
+close in time. Across a gap, changes of pose and light change the appearance more.
 """
 MOST_ODDS = 1.5
 LEAST_PAIRS = 8
-"""Least number of pairs of each kind (one animal, two animals) from which a weight is learnt."""
+"""Smallest number of pairs of one animal, and of two animals, that suffices to learn a weight."""
 LEAST_BOXES = 10
 _PAIRS = 2000
 _LEAST_DEVIATION = 0.01

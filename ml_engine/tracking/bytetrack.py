@@ -96,7 +96,7 @@ def track(boxes: Boxes, options: TrackerOptions | None = None) -> npt.NDArray[np
 def _sorted_by_frame_and_stage(boxes: Boxes) -> tuple[npt.NDArray[np.intp], list[int], list[int]]:
     """Return the usable rows by frame, boxes over the threshold first.
 
-    Also return, per frame, where its rows begin and where its rows below the threshold begin.
+    Also return the first position of each frame's rows, and of its rows below the threshold.
     """
     frames = len(boxes.times_s)
     frame = np.repeat(np.arange(frames), np.diff(boxes.offsets))
@@ -192,12 +192,12 @@ class _Alive:
         self.state[1, self.missed > 0, 2:] = 0
 
     def break_off(self, rows: npt.NDArray[np.intp]) -> None:
-        """Give the tracklets of `rows` new numbers, so that their old ones end."""
+        """Give the tracks of `rows` new numbers, so that their previous tracklets end."""
         self.number[rows] = np.arange(self._last + 1, self._last + len(rows) + 1)
         self._last += len(rows)
 
     def drop_lost(self, clock_s: float, lost_s: float) -> None:
-        """Drop tracklets missed for too long; with one box only, at the first miss."""
+        """Drop tracklets that were missed for too long. One box is dropped at its first miss."""
         lost = (self.missed > 0) & (
             (self.hits < 2) | ((self.missed > 1) & (clock_s - self.seen_s > lost_s))
         )

@@ -15,14 +15,14 @@ from ml_engine.camera_motion.path import Camera
 from ml_engine.tracking.tracklets import Boxes, on_plane
 
 PIECE_S = 2.0
-"""Length of the pieces of tracklets from which velocities are estimated, by straight lines."""
+"""Length of the pieces of tracklets. A line fitted to a piece gives its velocity."""
 LEAST_PIECE_BOXES = 4
 AROUND_S = 3.0
 """The herd's velocity at a time is estimated from the pieces within this distance in time."""
 STEP_S = 1.0
 LEAST_PIECES = 5
 LEAST_PACE = 0.01
-"""Sizes per second below which a velocity counts as rest."""
+"""Velocities below this many sizes per second count as rest."""
 SURE = 3.0
 """A common velocity of less than this many times its standard error counts as zero. Above that, its
 shrinkage towards zero decreases.
@@ -67,7 +67,8 @@ RESTING = HerdPath(np.zeros(1), np.zeros((1, 2)), np.zeros((1, 2)))
 def herd_path(boxes: Boxes, camera: Camera) -> HerdPath:
     """Estimate the common movement of all tracklets over time.
 
-    It is the median velocity, if that is large compared with the spread of the velocities.
+    The common movement is the median velocity if that is large compared with the spread of the
+    velocities.
 
     Args:
         boxes: The boxes of the tracklets, in order of tracklet, then frame.

@@ -1,7 +1,8 @@
 """A constant-velocity Kalman filter for many boxes at once.
 
 Centre x, centre y, width and height of a box are filtered separately. No noise couples them in the
-filter of SORT and ByteTrack, so its 8x8 matrices separate into four 2x2 ones with closed formulas.
+filter of SORT and ByteTrack, so its 8x8 matrices separate into four 2x2 matrices with closed
+formulas.
 A dozen array operations filter all boxes.
 
 A state is one float64 array (5, n, 4) of n boxes in `cxcywh`: value, rate, variance of the value,

@@ -14,19 +14,19 @@ class LinkModel:
 
     Attributes:
         keep_rate_s: Time for which an animal keeps its velocity.
-        walk: Standard deviation of its movement after that time, as a share of the movement at the
-            old velocity.
+        walk: Standard deviation of the animal's movement after that time, as a share of the
+            movement at the old velocity.
         place: Standard deviation of a box's position.
-        place_crowded: Added for each end at which others cover a part of the box.
+        place_crowded: Added to `place` for each end at which other boxes cover a part of the box.
         wander: Standard deviation of a movement in one second besides a constant velocity. It grows
             with the square root of longer times.
         hasten: Standard deviation of a change of velocity, per second. Its weight falls for gaps
             over `same_rate_s`.
         resize: Standard deviation of the logarithm of a box's width or height.
-        resize_s: The same, added for every second of a gap.
-        resize_most: The limit of that growth.
-        resize_cut, resize_crowded: The least value at the frame's border, and where others cover a
-            part.
+        resize_s: Deviation that is added per second of a gap, as the root of the sum of squares.
+        resize_most: Largest deviation between the two ends of a gap.
+        resize_cut, resize_crowded: Smallest deviation between the two ends if one is at the frame's
+            border, and if other boxes cover a part of one.
         gone_inside, gone_crowded, gone_border: Probability that an animal lost inside the frame,
             behind others, or at the border, has left for good.
         hidden_s: Mean time for which an animal in view is lost.
@@ -36,8 +36,8 @@ class LinkModel:
         border: Width of the border, in sides of a box.
         seen_before: Expected number of new animals on ground that was in view before, relative to
             new ground.
-        returned: Log-odds, besides its position, that the camera finds an animal again after it
-            turned away.
+        returned: Log-odds that the camera finds an animal again after turning away. The odds from
+            the animal's position are added.
         soon: Share of the gaps that a detector or tracker causes, which last a few frames.
         soon_frames: Mean length of those gaps.
         place_rate: Standard deviation of a box's position around the animal's, from which the error

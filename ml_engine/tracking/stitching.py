@@ -1,4 +1,4 @@
-"""Stitching: a second, global pass that joins the tracker's tracklets to animals."""
+"""Stitching: a second, global pass that joins the tracker's tracklets into animals."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class StitchOptions:
 
     Attributes:
         model: The assumptions about animals.
-        rounds_s: Longest gap of each round. Short gaps are closed first, because longer tracklets
-            have better known velocities.
-        least_log_odds: Least log-odds of a link that is made. It is below zero because a broken
-            track costs more than one that is too long.
+        rounds_s: Longest gap of each round. Short gaps are closed first, because the
+            velocities of longer tracklets are known better.
+        least_log_odds: Links with lower log-odds are not made. The limit is below zero because a
+            broken track costs more than a track that is too long.
     """
 
     model: LinkModel = field(default_factory=LinkModel)
@@ -36,14 +36,14 @@ class StitchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Joins:
-    """The joined tracklets, in order of the rounds. n joins.
+    """The n joins of tracklets, in order of the rounds.
 
     Attributes:
         before, after: (n,) the tracklets on both sides of the gap.
         gap_s: (n,) as in `Links`.
         log_odds: (n,) as in `Links`.
         away_s: (n,) as in `Links`.
-        crowded: (n,) bool: others covered the animal at one end or both.
+        crowded: (n,) bool: another animal covered the animal at one end or at both ends.
     """
 
     before: Index
@@ -57,7 +57,7 @@ class Joins:
 def stitch(boxes: Boxes, view: View, options: StitchOptions, looks: Looks | None = None) -> Joins:
     """Find the joins, round by round; `chains` turns them into animals.
 
-    `looks` is the appearance of the tracklets, where it is known.
+    `looks` is the appearance of the tracklets, if known.
     """
     count = int(boxes.tracklet.max(initial=-1)) + 1
     chain = np.arange(count)

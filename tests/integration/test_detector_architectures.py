@@ -227,7 +227,7 @@ def test_backbone_of_another_repository_is_refused(tmp_path: Path, load: Load) -
     }
     (tmp_path / "published" / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        DetectorError, match="lies in another repository; save it with `backbone_config`"
+        DetectorError, match="is in another repository; save it with `backbone_config`"
     ) as caught:
         load(tmp_path / "published", "torch")
     assert caught.value.code == "bad_checkpoint"

@@ -104,6 +104,6 @@ def test_an_encoder_without_room_says_so(tmp_path: Path, name: str) -> None:
     out_dir.mkdir()
     # A device that is always full.
     (out_dir / name).symlink_to("/dev/full")
-    with pytest.raises(StorageFull, match="No room left"):
+    with pytest.raises(StorageFull, match="The disk has no room for"):
         run([source], out_dir, walk(60))
     assert not (out_dir / "annotated.mp4").is_symlink()

@@ -297,7 +297,7 @@ def test_promise_an_api_that_meets_another_storage_when_it_comes_back_serves_not
         refused = second.client.post("/api/v1/jobs", files={"file": ("a.mp4", MP4)})
         assert (refused.status_code, refused.json()["code"]) == (503, "foreign_storage")
         # What database this is, and what to do, is for the operator and not for clients.
-        assert "its log says whose they are" in refused.json()["detail"]
+        assert "Its log says which installations they belong to" in refused.json()["detail"]
         assert all(command in second.api.log_path.read_text() for command in COMMANDS)
         assert second.client.get("/health/ready").status_code == 503
         assert second.client.get("/health/live").status_code == 200

@@ -29,7 +29,7 @@ from tests.support.stack import Stack
 TWO_DAYS_AHEAD = timedelta(days=-2)
 """As an age: everything is older, also what was written just now."""
 SETTINGS = {"MUSTER_VISIBILITY_S": "30", "MUSTER_SWEEP_S": "0", "MUSTER_MAX_FAILURES": "2"}
-COMMANDS = ("python -m worker.storage adopt", "python -m worker.storage separate")
+COMMANDS = ("muster storage adopt", "muster storage separate")
 
 
 class Two:

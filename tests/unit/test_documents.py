@@ -80,6 +80,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     }
     html = tmp_path / "html"
     assert pages <= {path.relative_to(html) for path in html.rglob("*.html")}
+    codes = (html / "reference" / "error-codes.html").read_text()
+    assert '<a id="code-job_not_found"></a>' in codes
     loaded = re.findall(
         r"<(?:script|link|img)[^>]*(?:src|href)=\"(https?:[^\"]*)",
         "".join(path.read_text() for path in html.rglob("*.html")),

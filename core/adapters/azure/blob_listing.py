@@ -15,7 +15,7 @@ _NEVER_OLD = datetime.max.replace(tzinfo=UTC)
 
 
 def is_usable(name: str) -> bool:
-    """Return whether this is a valid blob name that cannot be read as the name of another blob."""
+    """Return whether a blob name is valid and cannot be mistaken for the name of another blob."""
     return (
         0 < len(name) <= 1024
         and "\\" not in name
@@ -30,8 +30,8 @@ def blob_info(properties: BlobProperties) -> BlobInfo:
         size_bytes=properties.size,
         etag=(properties.etag or "").strip('"'),
         content_type=properties.content_settings.content_type or "application/octet-stream",
-        # The service may not report the age of staged blocks. Blocks without an age never count as
-        # old; the service drops them after a week.
+        # For a blob that has only staged blocks, the service possibly reports no age. Such a blob
+        # never counts as old. The service deletes staged blocks after a week.
         modified_at_utc=properties.last_modified.astimezone(UTC)
         if properties.last_modified
         else _NEVER_OLD,

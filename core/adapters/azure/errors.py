@@ -1,4 +1,4 @@
-"""The mapping of the Azure SDK's errors to Muster's. No other module maps them."""
+"""The mapping of the Azure SDK's errors to Muster's errors, for all adapters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.errors import (
 )
 
 CONCURRENT_WRITE = "concurrent_write"
-"""Code of `Unavailable` when another writer committed the same blob and so discarded our blocks."""
+"""Code of `Unavailable` if another writer committed the blob, which discarded our blocks."""
 
 _Make = Callable[[str, int | None], MusterError]
 
@@ -119,7 +119,7 @@ _BY_CODE: dict[str, _Make] = {
     "SnapshotsPresent": _by_status,
 }
 
-# Compared by name, because two of these classes exist once in each SDK package, in private modules.
+# Classes are compared by name, because each SDK package has its own private copy of two of them.
 BY_CLASS: dict[str, _Make] = {
     "AzureError": _away,
     "ServiceRequestError": _away,
@@ -157,7 +157,7 @@ def map_error(error: AzureError, doing: str) -> MusterError:
 
     Args:
         error: The SDK's error.
-        doing: The operation, such as "reading the blob 'x'"; part of the sentence.
+        doing: The operation, such as "reading the blob 'x'". The error's message contains it.
 
     Returns:
         The error to raise instead. An unknown error is transient, because work must not be
@@ -176,7 +176,7 @@ def map_error(error: AzureError, doing: str) -> MusterError:
 def mapped(doing: str) -> Iterator[None]:
     """Map errors that the SDK and its transport raise inside.
 
-    No code that a caller passed in may run inside, because its errors must not be mapped.
+    The block must not run callbacks of a caller, because their errors must not be mapped.
 
     Args:
         doing: As in `map_error`.

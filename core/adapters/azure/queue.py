@@ -31,11 +31,11 @@ _MAX_MESSAGE_BYTES = 64 * 1024
 _READ_TIMEOUT_S = 10
 _POISONING = timedelta(seconds=60)
 _NEVER = -1
-# Released messages are behind younger ones. The oldest message is among the first, but not always
-# the first.
+# Released messages are behind younger messages, so the oldest message is not always the first. It
+# is among the first.
 _PEEKED = 32
-# The identity may be permitted to send but not to create or read. The queue was then created by the
-# deployment, and this refusal proves that the service responds.
+# An identity may have the permission to send, but not to create or read. The deployment has then
+# created the queue, and the service's refusal proves that it responds.
 _MARK = "muster_identity"
 _NOT_OUR_ROLE = ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions")
 
@@ -280,11 +280,12 @@ def _told(value: T | None, what: str) -> T:
 def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
     """Yield the texts for the poison queue.
 
-    They are one JSON object, or several with `part` and `parts` if one would be over 64 KiB.
+    Each text is a JSON object. If one object would exceed 64 KiB, there are several, which contain
+    `part` and `parts`.
 
     Args:
         lease: The message.
-        reason: The reason for which it is abandoned; truncated to 1,000 characters.
+        reason: Why the message is abandoned; truncated to 1,000 characters.
         at: The current time.
     """
     body = lease.body.decode(errors="replace")

@@ -158,7 +158,8 @@ async def read_pieces(
             limited to that number and one more.
 
     Raises:
-        NotFound: The blob does not exist, whatever `if_match`, or was deleted in the meantime.
+        NotFound: The blob does not exist, even if `if_match` is given, or was deleted in the
+            meantime.
         PreconditionFailed: The blob's ETag is not `if_match`, or it was overwritten in the
             meantime.
         Unavailable: Storage does not respond.
@@ -314,6 +315,11 @@ def missing(name: str) -> NotFound:
     return NotFound(f"There is no blob named '{name[:200]}'.", code="blob_not_found")
 
 
+class _SourceCondition(TypedDict, total=False):
+    source_etag: str
+    source_match_condition: MatchConditions
+
+
 async def copy_blob(
     source: BlobClient, target: BlobClient, *, doing: str, if_match: str | None = None
 ) -> BlobProperties:
@@ -330,12 +336,13 @@ async def copy_blob(
         PreconditionFailed: The source's ETag is not `if_match`.
         Unavailable: Storage does not respond, or the copy did not end (code `copy_unfinished`).
     """
+    # The SDK passes a condition of None on to its HTTP client, which does not know it.
+    wanted: _SourceCondition = {}
+    if if_match is not None:
+        wanted["source_etag"] = f'"{if_match}"'
+        wanted["source_match_condition"] = MatchConditions.IfNotModified
     with mapped(doing):
-        answer = await target.start_copy_from_url(
-            source.url,
-            source_etag=None if if_match is None else f'"{if_match}"',
-            source_match_condition=None if if_match is None else MatchConditions.IfNotModified,
-        )
+        answer = await target.start_copy_from_url(source.url, **wanted)
     give_up_at = time.monotonic() + _COPY_PATIENCE_S
     while True:
         with mapped(doing):

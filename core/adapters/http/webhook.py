@@ -47,8 +47,8 @@ async def resolve(host: str, port: int) -> list[Address]:
 class HttpWebhookSender(WebhookSender):
     """Sends each event over a separate connection.
 
-    A try that connects to no public address takes its whole time limit, whatever the reason. The
-    duration of a try must not disclose which names exist in a private network.
+    A try that does not connect to a public address always takes its whole time limit. Otherwise its
+    duration would disclose which names exist in a private network.
 
     A name is refused if any of its addresses is not public. The connection is made to a checked
     address, never to the name, so that a name server cannot return a different address the second
@@ -56,7 +56,7 @@ class HttpWebhookSender(WebhookSender):
 
     Args:
         resolver: Returns the addresses of a host.
-        policy: Decides which of them may be contacted.
+        policy: Decides which addresses may be contacted.
         tls: Verifies the identity of receivers; default: the system's certificate authorities.
         monotonic: Returns the seconds of a monotonic clock.
         sleep: Waits; tests pass their own.

@@ -74,7 +74,7 @@ def submission_key(owner: str, idempotency_key: str) -> str:
 
 
 def fields_of(values: JsonObject) -> Document:
-    """Turn fields, given as JSON values, into those of a document."""
+    """Convert a job's fields from JSON values to the values of a document."""
     document: Document = escaped(values)
     for name in _TIMES:
         if document.get(name) is not None:

@@ -1,4 +1,4 @@
-"""The ledger in MongoDB or Azure DocumentDB: the database's notes about the storage beside it."""
+"""The ledger in MongoDB or Azure DocumentDB: the database's notes about its storage."""
 
 from __future__ import annotations
 

@@ -127,8 +127,8 @@ class SqliteDatabase:
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function in a write transaction, all of it or nothing. Raises as `read` does."""
-        # A deferred transaction that reads first and then writes fails at once when another process
-        # wrote in between, whatever the timeout.
+        # A deferred transaction reads first and writes later. If another process writes in between,
+        # the deferred one fails at once, without waiting for the timeout.
         return await self._run("BEGIN IMMEDIATE", work)
 
     async def _run(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -81,8 +81,8 @@ def newest(
     connection: sqlite3.Connection, where: JobFilter, span: listing.Span, limit: int
 ) -> Iterator[Job]:
     """Yield the jobs that match a filter, newest first; at most `limit` per state."""
-    # One walk per state, merged: an index on (state, time) has the jobs of one state in order, but
-    # not those of several.
+    # One walk per state, merged, because an index on (state, time) orders only the jobs of one
+    # state.
     states: list[JobState | None] = [*sorted(set(where.states))] or [None]
     walks = [_walk(connection, where, state, span, limit) for state in states]
     return heapq.merge(*walks, key=position_of, reverse=True)

@@ -6,8 +6,8 @@ Every listing is a walk along one index. Each combination of filters that a list
 index that ends in (time, id). A job's plan and documents are in other tables than its row, because
 SQLite rewrites whole rows and heartbeats are frequent.
 
-A file records the number of `VERSIONS` that were applied. Missing ones are applied when it is
-opened. Released versions never change.
+A database file records how many of `VERSIONS` were applied to it. The missing versions are applied
+when the file is opened. Released versions never change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The count of one class: the number, its range, and the reasons for the range."""
+"""The count of one class: the number, its range, and the reasons why it is uncertain."""
 
 from __future__ import annotations
 

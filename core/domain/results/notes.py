@@ -24,7 +24,7 @@ REASONS: Mapping[str, str] = {
     "expected": "The number of animals found, beside the number that the settings expect.",
     OTHER: "Another reason. The text explains it.",
 }
-"""Codes of `reasons`: why `low` and `high` differ, or what to compare `unique` with."""
+"""Codes of `reasons`: what makes `unique` uncertain, or what to compare it with."""
 
 WARNINGS: Mapping[str, str] = {
     "small_animals": "The animals are too small for the detector, so it misses many.",

@@ -44,7 +44,8 @@ class HeldExpiry:
             f"The retention (MUSTER_RETENTION_DAYS, MUSTER_RETENTION_RESULTS) is new and would "
             f"delete the videos of {self.due} of {self.kept} jobs at once. Nothing is deleted "
             f"before {self.goes_on_at_utc:%Y-%m-%d %H:%M} UTC. Correct the value before then, "
-            "or run `python -m worker.sweep --yes` to delete now."
+            "or run `muster sweep --yes` (in a container: `python -m worker.sweep --yes`) to "
+            "delete now."
         )
 
 

@@ -31,7 +31,8 @@ async def find(ports: Ports) -> list[Finding]:
                 "unclaimed_blobs",
                 f"The database has no record of {unclaimed['blobs']} blobs "
                 f"({unclaimed['bytes']} bytes) in storage. They are kept. "
-                "`python -m worker.sweep --dry-run` lists them.",
+                "`muster sweep --dry-run` (in a container: `python -m worker.sweep --dry-run`) "
+                "lists them.",
             )
         )
     held = await held_expiry(ports)

@@ -28,9 +28,9 @@ SAMPLED_FOLDERS = 20
 
 _COMMANDS = (
     "If MONGO_URI, MUSTER_DATA_DIR or the storage's settings are wrong here, correct them. "
-    "If this database should take this storage over, run `python -m worker.storage adopt`. "
-    "If it should get its own containers and queues there, "
-    "run `python -m worker.storage separate`."
+    "If this database should take this storage over, run `muster storage adopt`. "
+    "If it should get its own containers and queues there, run `muster storage separate`. "
+    "In a container, type `python -m worker.storage` for `muster storage`."
 )
 
 

@@ -72,8 +72,15 @@ async def test_no_other_file_is_served(api: ApiStand) -> None:
         assert (answer.status_code, answer.json()["code"]) == (404, "route_not_found"), path
 
 
+async def test_the_root_leads_to_the_docs(api: ApiStand) -> None:
+    answer = await api.client.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "docs")
+    assert (await api.client.get("/", follow_redirects=True)).url.path == "/docs"
+
+
 async def test_they_are_as_closed_as_every_route(api: ApiStand) -> None:
     for path in (
+        "/",
         "/docs",
         "/docs/start.js",
         "/redoc",

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from api.app import create_app
+from core.domain.blobs import ARTIFACTS
 from core.domain.results import ClassCounts, Note, Results
 from tests.support.api_stand import BASE_URL, ApiStand, running_api
 
@@ -113,6 +114,19 @@ async def test_the_client_reads_results_with_types(generated: Importer, api: Api
     assert results.lines[0].counts["cattle"].in_ == 3
     assert results.settings.only.value == "cattle"
     assert results.ground is None
+
+
+@pytest.mark.parametrize("name", ARTIFACTS)
+async def test_the_client_fetches_the_bytes_of_every_file(
+    generated: Importer, api: ApiStand, name: str
+) -> None:
+    data = b"\xff\xd8\x00 not JSON"
+    await api.publish(JOB, {name: data})
+    get_artifact = generated("api.results.get_artifact")
+    answer = await get_artifact.asyncio_detailed(JOB, name, client=client_of(generated, api))
+    assert isinstance(answer.parsed, generated("types").File)
+    assert answer.parsed.payload.read() == data
+    assert answer.headers["content-type"].startswith(ARTIFACTS[name])
 
 
 async def test_the_client_reads_a_problem_with_types(generated: Importer, api: ApiStand) -> None:

@@ -194,7 +194,7 @@ def test_the_published_key_is_refused_in_every_form(
     assert refused.value.code == "published_storage_key"
     assert "(published_storage_key)" in refused.value.message
     assert (
-        "python -m infra.storage" in refused.value.message
+        "muster azurite" in refused.value.message
         and "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY=true" in refused.value.message
     )
     assert PUBLISHED[:12] not in str(refused.value)

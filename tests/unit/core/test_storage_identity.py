@@ -56,8 +56,8 @@ async def refusal(ports: Ports) -> ForeignStorage:
         await start(ports)
     assert await marks(ports) == before, "a process that is refused marks nothing"
     assert (
-        "worker.storage adopt" in refused.value.message
-        and "worker.storage separate" in refused.value.message
+        "muster storage adopt" in refused.value.message
+        and "muster storage separate" in refused.value.message
     )
     return refused.value
 

@@ -14,6 +14,7 @@ from infra.reference import api, cli, error_codes, results, settings
 from infra.reference.raised import PACKAGES, error_classes, raised
 from tests.unit.test_structure import REPOSITORY, python_files
 
+ANCHOR = re.compile(r'<a id="([\w-]+)"></a>')
 ROW = re.compile(r"^\| `([^`]+)` \|", re.M)
 CODE = re.compile(r"\bcode=\"([a-z0-9_]+)\"|\(code `([a-z0-9_]+)`\)|\"urn:muster:problem:(\w+)\"")
 """A code where it is raised, and where a docstring says that it is."""
@@ -23,6 +24,7 @@ NOT_ERRORS = {"token_expired", "key_expired", "job_deleted"}
 
 def rows(page: str) -> set[str]:
     """Return the first cells of a page's tables, and the default codes of the table of classes."""
+    page = ANCHOR.sub("", page)
     return {*ROW.findall(page), *re.findall(r"^\| `[A-Z]\w+` \| `(\w+)` \|", page, re.M)}
 
 
@@ -45,15 +47,22 @@ def test_every_error_code_has_a_row(codes_of_the_page: set[str]) -> None:
 
 
 def test_a_code_has_its_status_and_says_what_to_do() -> None:
-    page = error_codes.page()
+    page = ANCHOR.sub("", error_codes.page())
     for row in (
         "| `too_large` | 413 | permanent |",
         "| `job_not_found` | 404 | permanent | Job '…' not found. |",
         "| `body_idle` | 408 | – | The body stopped arriving. Send the request again. |",
         "| `source_missing` | 422 | permanent | The file '…' is no longer in storage. Submit it again.",
         "| `unavailable` | 503 | transient |",
+        "| `route_not_found` | 404 | – | No such endpoint. See /docs. |",
     ):
         assert row in page
+
+
+def test_every_code_has_one_anchor(codes_of_the_page: set[str]) -> None:
+    anchors = ANCHOR.findall(error_codes.page())
+    codes = {code for code in codes_of_the_page if code not in error_classes()}
+    assert sorted(anchors) == sorted(f"code-{code}" for code in codes)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +92,7 @@ def test_every_setting_and_file_has_a_row() -> None:
     assert keys <= rows(settings.page())
     page = results.page()
     assert set(ARTIFACTS) == set(results.FILES)
+    assert "| `settings.lines` | list or null |" in page
     assert {*ARTIFACTS, *REASONS, *WARNINGS, "counts.{class}.unique", "version"} <= rows(page)
 
 
@@ -93,6 +103,14 @@ def test_every_endpoint_is_described() -> None:
     for path, methods in create_app().openapi()["paths"].items():
         for method in methods:
             assert f"\n## {method.upper()} {path}\n" in page
+
+
+def test_the_parts_of_the_upload_are_described() -> None:
+    page = api.page()
+    operation = page[page.index("\n## POST /api/v1/jobs\n") :]
+    parts = operation[: operation.index("\n## ", 1)]
+    assert "| `file` | One video, or several" in parts and "| list of bytes | yes |" in parts
+    assert {"telemetry", "settings", "webhook"} <= rows(parts)
 
 
 def test_every_argument_of_every_command_has_a_row() -> None:

@@ -161,8 +161,7 @@ def test_the_readme() -> None:
         "real Azure",
         "real `mongod`",
         "GPU",
-        "are counted as cattle at present",
-        "of 221 photographs",
+        "as cattle: of 221 photographs",
         "what was detected",
         SECOND_SENTENCE,
     ):
