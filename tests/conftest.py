@@ -1,4 +1,7 @@
-"""Fixtures that all tests share. A missing service skips with its reason, and fails where `CI` is set."""
+"""Fixtures that all tests share.
+
+A missing service skips with its reason, and fails where `CI` is set.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,10 @@ def find_shared_dir() -> Path | None:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder of evaluation data. It is not part of the project, so a test that needs it skips where it is absent, in CI too."""
+    """The folder of evaluation data.
+
+    It is not part of the project, so a test that needs it skips where it is absent, in CI too.
+    """
     path = find_shared_dir()
     if path is None:
         pytest.skip("the evaluation data (../shared, or MUSTER_SHARED_DIR) is not here")

@@ -1,4 +1,4 @@
-"""Lookup of variables: the environment first, then the file `.env` where the process was started."""
+"""Lookup of variables: the environment first, then `.env` in the folder of the start."""
 
 from __future__ import annotations
 

@@ -29,19 +29,21 @@ FILES: dict[str, str] = {
     "whether and why it is uncertain",
     "contact_sheet.jpg": "one numbered picture per counted animal, uncertain ones marked; with "
     "`render` only",
-    "annotated.mp4": "H.264 with boxes and tracks; plays and seeks in any browser; with `render` only",
+    "annotated.mp4": "H.264 with boxes and tracks; plays and seeks in any browser; with `render` "
+    "only",
     "preview.jpg": "one picture of the annotated video; with `render` only",
     "run.json": "timings, hosts, versions: the only file that differs between two runs of the same "
     "input",
 }
 
-_INTRO = """A job has these files (`GET /api/v1/jobs/{id}/artifacts/{name}`, with `Range`). `count` writes
-the same files into its folder. Lengths and positions in pictures are pixels of the displayed picture."""
+_INTRO = """A job has these files (`GET /api/v1/jobs/{id}/artifacts/{name}`, with `Range`).
+`count` writes the same files into its folder. Lengths and positions in pictures are pixels of the
+displayed picture."""
 
-_VERSIONS = """`GET /api/v1/jobs/{id}/results` returns the file as it was published. The file of a job that ended
-under an older release therefore has version 1.x: reasons are strings, and warnings have `message`
-in place of `text`. A recount of the job writes version 2.0. The `counts` of the job itself
-(`GET /api/v1/jobs/{id}`) always have reasons with `code` and `text`."""
+_VERSIONS = """`GET /api/v1/jobs/{id}/results` returns the file as it was published. The file of a
+job that ended under an older release therefore has version 1.x: reasons are strings, and warnings
+have `message` in place of `text`. A recount of the job writes version 2.0. The `counts` of the job
+itself (`GET /api/v1/jobs/{id}`) always have reasons with `code` and `text`."""
 
 
 def page() -> str:
@@ -63,8 +65,8 @@ def page() -> str:
         "`[]` stands for an entry of a list, `{class}` for `bison`, `cattle` or `person`.",
         table(("key", "type", "meaning"), rows),
         "## Codes of reasons",
-        "`reasons` of a count: what makes the number uncertain, or what to compare it with. A count "
-        "can have reasons although `low` and `high` are equal.",
+        "`reasons` of a count: what makes the number uncertain, or what to compare it with. A "
+        "count can have reasons although `low` and `high` are equal.",
         _codes(REASONS),
         "## Codes of warnings",
         "`warnings` of the results: remarks about the results as a whole.",

@@ -1,4 +1,7 @@
-"""`make bench`: run the benchmarks and write their figures to RESULTS.md. Names after the command choose some of them."""
+"""`make bench`: run the benchmarks and write their figures to RESULTS.md.
+
+Names after the command choose some of them.
+"""
 
 from __future__ import annotations
 

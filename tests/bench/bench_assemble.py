@@ -1,4 +1,6 @@
-"""How fast `assemble` is, beside the tracker that it is held against alone: `python -m tests.bench.bench_assemble`."""
+"""How fast `assemble` is, beside the tracker that it is held against alone: `python -m
+tests.bench.bench_assemble`.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ LONG_FRAMES = (1_800, 18_000, 108_000)
 
 
 def measure() -> list[Figure]:
-    """Return frames a second of both, interleaved, and their ratio; frames a second of harder logs; time and memory of long ones."""
+    """Return frames a second of both, interleaved, and their ratio; frames a second of harder logs;
+    time and memory of long ones.
+    """
     log = walking_herd(ANIMALS, FRAMES, missed=0.0)
     inputs = _detections(log)
 
@@ -79,8 +83,9 @@ def measure() -> list[Figure]:
 
 
 def broken(log: DetectionLog, *, seed: int = 1) -> DetectionLog:
-    """Return a log as a herd gives it whose animals walk in front of each other: they are lost for 0.2 to 3 s, some scores are
-    doubtful, and some animals have two boxes. The camera's motion was measured: none."""
+    """Return a log as a herd gives it whose animals walk in front of each other: they are lost for
+    0.2 to 3 s, some scores are doubtful, and some animals have two boxes. The camera's motion was
+    measured: none."""
     generator = np.random.default_rng(seed)
     frame = np.repeat(np.arange(len(log.frames)), np.diff(log.offsets))
     centre = (log.xyxy[:, :2] + log.xyxy[:, 2:]) / 2
@@ -123,7 +128,9 @@ def broken(log: DetectionLog, *, seed: int = 1) -> DetectionLog:
 
 
 def moved(log: DetectionLog) -> DetectionLog:
-    """Return the log as a camera that swings to and fro sees it, motion measured; boxes out of its picture are lost."""
+    """Return the log as a camera that swings to and fro sees it, motion measured; boxes out of its
+    picture are lost.
+    """
     frame = np.repeat(np.arange(len(log.frames)), np.diff(log.offsets))
     way_px = 400 * np.sin(np.arange(len(log.frames)) / 150)
     xyxy = log.xyxy.copy()

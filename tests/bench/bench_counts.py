@@ -1,4 +1,6 @@
-"""Tracks and counts on real sequences, beside stock trackers on the same detections: `python -m tests.bench.bench_counts`."""
+"""Tracks and counts on real sequences, beside stock trackers on the same detections: `python -m
+tests.bench.bench_counts`.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,18 @@ HERD = 16
 BESIDE = ("ByteTrack", "BoT-SORT")
 FATES = ("missed", "split", "merged", "ghost")
 AHEAD = {"IDF1": 1.5, "AssA": 2.0}
-"""By how many points Muster is to be better than the best of the others, given the same filter and interpolation."""
+"""By how many points Muster is to be better than the best of the others, given the same filter and
+interpolation.
+"""
 SWEPT = "MOT17-04-FRCNN"
 
 Figures = Mapping[str, float]
 
 
 def measure() -> list[Figure]:
-    """Return the figures of the MOT sequences, of herds under a drone, and of a narrow view swept across."""
+    """Return the figures of the MOT sequences, of herds under a drone, and of a narrow view swept
+    across.
+    """
     if not DATA.is_dir():
         return [
             Figure(

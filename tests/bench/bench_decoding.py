@@ -1,4 +1,6 @@
-"""What it costs to decode in a confined process instead of in this one: `python -m tests.bench.bench_decoding`."""
+"""What it costs to decode in a confined process instead of in this one: `python -m
+tests.bench.bench_decoding`.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class HereDecoder:
 
 
 def measure() -> list[Figure]:
-    """Return throughputs and core times of both, measured in turn, and how long a process takes to start."""
+    """Return throughputs and core times of both, measured in turn, and how long a process takes to
+    start.
+    """
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         short, clip = _clips(Path(folder))

@@ -2,8 +2,9 @@
 
 Writes the table of docs/explanation/detector.md.
 
-Weights are random, which changes no time. A detector is measured in a process of its own, so that none pays for another's memory. What is
-measured is core time, and a frame's is shared out over two cores: on a machine that others use, too, a clock on the wall says little.
+Weights are random, which changes no time. A detector is measured in a process of its own, so that
+none pays for another's memory. What is measured is core time, and a frame's is shared out over two
+cores: on a machine that others use, too, a clock on the wall says little.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def measure_one(name: str) -> dict[str, Any]:
     """Measure one detector in this process.
 
     Returns:
-        {parameters, input, conversion_s, openvino, torch}: seconds a frame; None where OpenVINO cannot take it over.
+        {parameters, input, conversion_s, openvino, torch}: seconds a frame; None where OpenVINO
+        cannot take it over.
     """
     import numpy as np
 
@@ -133,7 +135,9 @@ def measure_one(name: str) -> dict[str, Any]:
 
 
 def _seconds_a_frame(detector: Any, frame: Any) -> float:
-    """As many frames at once as the runtime usefully takes: OpenVINO gives each core one, torch shares one out among them."""
+    """As many frames at once as the runtime usefully takes: OpenVINO gives each core one, torch
+    shares one out among them.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     began = time.process_time()

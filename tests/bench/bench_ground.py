@@ -1,4 +1,5 @@
-"""Positions on the ground: calibrations on real footage, error radii in rendered flights, and what it all takes.
+"""Positions on the ground: calibrations on real footage, error radii in rendered flights, and what
+it all takes.
 
 `python -m tests.bench.bench_ground` prints every height and tilt as well.
 """
@@ -57,7 +58,9 @@ def _calibrations() -> list[Figure]:
 
 
 def _mean_error(foot: Array, ground: Array, draw: int) -> float:
-    """Return the mean error, m, of a calibration from eight pairs far from one another: among all, or among a hundred drawn."""
+    """Return the mean error, m, of a calibration from eight pairs far from one another: among all,
+    or among a hundred drawn.
+    """
     some = (
         np.arange(len(foot))
         if draw == 0

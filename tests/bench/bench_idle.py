@@ -1,4 +1,5 @@
-"""How soon a worker notices a message, and how often it asks when there is none: seen by a proxy in front of Azurite's queues.
+"""How soon a worker notices a message, and how often it asks when there is none: seen by a proxy in
+front of Azurite's queues.
 
 Run it alone with `python -m tests.bench.bench_idle`.
 """
@@ -27,7 +28,9 @@ WATCHED_S = 20.0
 
 
 class Proxy:
-    """Passes TCP on to Azurite's queue port; counts requests and notes when a message goes to the worker."""
+    """Passes TCP on to Azurite's queue port; counts requests and notes when a message goes to the
+    worker.
+    """
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port

@@ -1,4 +1,5 @@
-"""A worker's memory must not grow with the video: its peak over ten minutes against its peak over one.
+"""A worker's memory must not grow with the video: its peak over ten minutes against its peak over
+one.
 
 Run it alone with `python -m tests.bench.bench_memory`.
 """
@@ -23,7 +24,8 @@ def measure(*, minutes: tuple[int, int] = (1, 10), detect_fps: float = 2.0) -> l
 
     Args:
         minutes: Lengths of the two videos.
-        detect_fps: Frames a second to detect in; decoding, drawing and encoding see every frame all the same.
+        detect_fps: Frames a second to detect in; decoding, drawing and encoding see every frame all
+            the same.
     """
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         base = Path(folder)

@@ -1,4 +1,6 @@
-"""What measuring the camera's motion takes of a detection's core time: `python -m tests.bench.bench_motion`."""
+"""What measuring the camera's motion takes of a detection's core time: `python -m
+tests.bench.bench_motion`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ SHARED = Path(os.environ.get("MUSTER_SHARED_DIR") or Path(__file__).parents[3] /
 
 
 def measure() -> list[Figure]:
-    """Return, per detector and frame size, the ratio of both core times (of all threads together), measured in turn."""
+    """Return, per detector and frame size, the ratio of both core times (of all threads together),
+    measured in turn.
+    """
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         for name, source in _detectors().items():

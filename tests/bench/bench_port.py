@@ -1,4 +1,6 @@
-"""What the limits of the port cost: uploads and polls with them and without, in turn, over the same Azurite and database."""
+"""What the limits of the port cost: uploads and polls with them and without, in turn, over the same
+Azurite and database.
+"""
 
 from __future__ import annotations
 
@@ -70,12 +72,16 @@ class _Server:
     pid: int
 
     def cpu_s(self) -> float:
-        """Return the processor's time that all its threads have used, to the nanosecond: the load of the machine prolongs it little."""
+        """Return the processor's time that all its threads have used, to the nanosecond: the load
+        of the machine prolongs it little.
+        """
         tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
     def timed(self, work: Callable[[int], object]) -> tuple[float, float]:
-        """Do some work on this server; return the seconds that passed, and those that the server used."""
+        """Do some work on this server; return the seconds that passed, and those that the server
+        used.
+        """
         cpu_s, began_s = self.cpu_s(), time.perf_counter()
         work(self.port)
         return time.perf_counter() - began_s, self.cpu_s() - cpu_s

@@ -1,4 +1,5 @@
-"""How long a recount of the sample takes, from the request to `completed`, with and without the annotated video.
+"""How long a recount of the sample takes, from the request to `completed`, with and without the
+annotated video.
 
 Run it alone with `python -m tests.bench.bench_recount`.
 """
@@ -35,7 +36,8 @@ def measure(*, times: int = 7) -> list[Figure]:
             stack.start_worker()
             job_id = stack.submit(SAMPLE)
             stack.wait(job_id)
-            # A worker that has never seen the job's detector: whatever the recount needs, it is not that.
+            # A worker that has never seen the job's detector: whatever the recount needs, it is not
+            # that.
             stack.workers[0].stop()
             stack.start_worker()
             time.sleep(1)

@@ -1,4 +1,6 @@
-"""Upload through the API against the raw SDK's to the same Azurite, in interleaved pairs; peak memory of the API's process."""
+"""Upload through the API against the raw SDK's to the same Azurite, in interleaved pairs; peak
+memory of the API's process.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The blob adapter against the raw SDK: throughput of an upload to one Azurite, and what it needs of memory.
+"""The blob adapter against the raw SDK: throughput of an upload to one Azurite, and what it needs
+of memory.
 
 Run it alone with `python -m tests.bench.bench_upload_adapter`.
 """
@@ -40,7 +41,8 @@ async def throughput(
     """Time uploads of the same bytes in turn, the order alternating.
 
     Returns:
-        Per pair the seconds of the raw SDK's `upload_blob` (from memory, four blocks of 4 MiB at once) and of `put_stream`.
+        Per pair the seconds of the raw SDK's `upload_blob` (from memory, four blocks of 4 MiB at
+        once) and of `put_stream`.
     """
     name = f"bench-{uuid.uuid4().hex[:12]}"
     data = b"".join([chunk async for chunk in chunks_of(size_bytes)])

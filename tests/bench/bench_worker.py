@@ -1,7 +1,8 @@
-"""The whole path of a worker against what the machine allows, beside the loop of the cattle counter.
+"""The whole path of a worker against what the machine allows, beside the loop of the cattle
+counter.
 
-What the machine allows: the core-seconds per frame of every step, added up, over the number of cores.
-Run it alone with `python -m tests.bench.bench_worker`.
+What the machine allows: the core-seconds per frame of every step, added up, over the number of
+cores. Run it alone with `python -m tests.bench.bench_worker`.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ def interleaved(
 
 
 def memory_mib(name: str, process: int | str = "self") -> float:
-    """Return what the kernel says of a process's memory: `VmRSS`, at present, or `VmHWM`, the most so far."""
+    """Return what the kernel says of a process's memory: `VmRSS`, at present, or `VmHWM`, the most
+    so far.
+    """
     # Not getrusage: its figure survives exec, so a child would begin with its parent's.
     status = Path(f"/proc/{process}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith(name))

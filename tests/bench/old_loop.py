@@ -1,4 +1,6 @@
-"""The loop of the cattle counter that Muster replaces: OpenCV frame → PIL → the checkpoint's processor → torch → draw → `mp4v`, in turn."""
+"""The loop of the cattle counter that Muster replaces: OpenCV frame → PIL → the checkpoint's
+processor → torch → draw → `mp4v`, in turn.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The trackers of `trackers` on the same detections, with the same filter of short tracks and the same interpolation of gaps."""
+"""The trackers of `trackers` on the same detections, with the same filter of short tracks and the
+same interpolation of gaps.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ LONGEST_GAP_S = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """Boxes of tracks, in order of track, then frame: frame (n,) from 0, track_id (n,), xyxy (n, 4) px."""
+    """Boxes of tracks, in order of track, then frame: frame (n,) from 0, track_id (n,), xyxy (n, 4)
+    px.
+    """
 
     frame: npt.NDArray[np.int64]
     track_id: npt.NDArray[np.int64]
@@ -72,7 +76,9 @@ def track(sequence: MotSequence, name: str) -> Tracks:
 
 
 def treated(tracks: Tracks, fps: float) -> Tracks:
-    """Drop tracks of fewer boxes than `SHORTEST_S` has frames, and close gaps up to `LONGEST_GAP_S` by straight lines."""
+    """Drop tracks of fewer boxes than `SHORTEST_S` has frames, and close gaps up to `LONGEST_GAP_S`
+    by straight lines.
+    """
     numbers, place, rows = np.unique(tracks.track_id, return_inverse=True, return_counts=True)
     kept = (rows >= SHORTEST_S * fps)[place]
     frame, track_id, xyxy = tracks.frame[kept], tracks.track_id[kept], tracks.xyxy[kept]

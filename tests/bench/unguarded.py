@@ -1,4 +1,7 @@
-"""The API without the limits of its port, as a server for the benchmark beside it. Never to be used otherwise."""
+"""The API without the limits of its port, as a server for the benchmark beside it.
+
+Never to be used otherwise.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What one frame costs in each step of the worker, in core-seconds, measured with every core busy at the same step.
+"""What one frame costs in each step of the worker, in core-seconds, measured with every core busy
+at the same step.
 
 Runs as processes of their own, one per core, that wait for each other before every step.
 """
@@ -46,7 +47,9 @@ class StepCosts:
             pipe.recv()
 
     def measure(self) -> dict[str, float]:
-        """Return core-seconds per frame of each step: all cores do it at once, so seconds on one core are core-seconds."""
+        """Return core-seconds per frame of each step: all cores do it at once, so seconds on one
+        core are core-seconds.
+        """
         costs = {}
         for step in STEPS:
             for pipe in self._pipes:

@@ -1,4 +1,6 @@
-"""`python -m tests.chaos --kills 200 --jobs 40`: the last line says what was lost, doubled or different; status 1 if anything was."""
+"""`python -m tests.chaos --kills 200 --jobs 40`: the last line says what was lost, doubled or
+different; status 1 if anything was.
+"""
 
 from __future__ import annotations
 

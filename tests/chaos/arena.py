@@ -39,7 +39,9 @@ Files = dict[str, bytes]
 
 @dataclass
 class Results:
-    """What a reader finds of one job: its files but run.json, and whether its statistics say the same."""
+    """What a reader finds of one job: its files but run.json, and whether its statistics say the
+    same.
+    """
 
     state: str
     reason: str = ""
@@ -163,7 +165,9 @@ class Arena:
         return job_id
 
     async def repeat(self, job: Job, step: Step, chance: random.Random) -> None:
-        """Send a message of a job's step once more, as an SDK does that got no answer; of several segments, any one's."""
+        """Send a message of a job's step once more, as an SDK does that got no answer; of several
+        segments, any one's.
+        """
         segment = (
             chance.randrange(len(job.plan.segments))
             if step == "detect" and job.plan is not None
@@ -182,7 +186,9 @@ class Arena:
         }
 
     async def wait_until_done(self, job_ids: list[str], *, timeout_s: float) -> bool:
-        """Wait until all jobs have ended and no message is left; return whether that was so in time."""
+        """Wait until all jobs have ended and no message is left; return whether that was so in
+        time.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 while not await self._all_done(job_ids):  # noqa: ASYNC110  other processes are waited for

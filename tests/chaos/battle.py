@@ -1,4 +1,6 @@
-"""The fight: jobs are submitted, workers are killed at random moments, and some are only stopped for a while and wake too late."""
+"""The fight: jobs are submitted, workers are killed at random moments, and some are only stopped
+for a while and wake too late.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ AHEAD = 3
 """Jobs that are submitted before the share of kills that is theirs."""
 SHORTEST_LIFE_S, LONGEST_MEAN_S = 0.05, 6.0
 AIMED = 0.75
-"""Share of the kills that wait for a worker to be at a step, and hit it there; a worker that waits for work has nothing to lose."""
+"""Share of the kills that wait for a worker to be at a step, and hit it there; a worker that waits
+for work has nothing to lose.
+"""
 LONGEST_INTO_STEP_S = 0.4
 STOPPED = 0.25
 """Chance, before each kill, that another worker is stopped for longer than its leases last."""
@@ -57,7 +61,9 @@ class Battle:
         self.stopped += 1
 
     def wake(self) -> None:
-        """Wake those that have slept long enough: they work on beside the others until they are killed."""
+        """Wake those that have slept long enough: they work on beside the others until they are
+        killed.
+        """
         for worker, until in list(self.asleep):
             if time.monotonic() >= until:
                 worker.signal(signal.SIGCONT)
@@ -101,7 +107,9 @@ class Fight:
         battle: Battle,
         progress: Progress,
     ) -> None:
-        """Submit jobs to two workers and kill one or the other at random moments; each is replaced at once."""
+        """Submit jobs to two workers and kill one or the other at random moments; each is replaced
+        at once.
+        """
         killed_bar, done_bar = (
             progress.add_task("kills", total=self.kills),
             progress.add_task("jobs", total=self.jobs),
@@ -110,7 +118,8 @@ class Fight:
         while len(battle.dead) < self.kills:
             self._staff(nursery, battle)
             due = min(self.jobs, AHEAD + self.jobs * len(battle.dead) // self.kills)
-            # One more than were asked for, where all are done before their share of the kills: who has nothing to do has nothing to lose.
+            # One more than were asked for, where all are done before their share of the kills: who
+            # has nothing to do has nothing to lose.
             while len(battle.job_ids) < due or completed == len(battle.job_ids):
                 await submit_next(arena, battle, recordings)
             await asyncio.sleep(self.chance.uniform(SHORTEST_LIFE_S, 2 * mean_s))
@@ -122,7 +131,8 @@ class Fight:
             completed = sum(
                 [(await arena.ports.jobs.get(job_id)).is_terminal for job_id in battle.job_ids]
             )
-            # Kills that come after the work hit nothing, kills that come too fast let nothing be done: both keep step.
+            # Kills that come after the work hit nothing, kills that come too fast let nothing be
+            # done: both keep step.
             ahead = completed / self.jobs > len(battle.dead) / self.kills
             mean_s = max(0.1, mean_s * 0.8) if ahead else min(LONGEST_MEAN_S, mean_s * 1.2)
             progress.update(killed_bar, completed=len(battle.dead))

@@ -1,9 +1,11 @@
 """Forks workers that need not import anything any more: `python -m tests.chaos.nursery`.
 
-`python -m tests.chaos.nursery quick`: their engine only pretends; see `tests.support.quick_worker`. Else nothing differs from the real one.
+`python -m tests.chaos.nursery quick`: their engine only pretends; see `tests.support.quick_worker`.
+Else nothing differs from the real one.
 
-Reads the path of a log file from standard input for each worker to start, and answers with its process id. The workers are those of
-`python -m worker.main`, with the configuration of the environment; only their log says in addition when a step begins and ends, and none
+Reads the path of a log file from standard input for each worker to start, and answers with its
+process id. The workers are those of `python -m worker.main`, with the configuration of the
+environment; only their log says in addition when a step begins and ends, and none
 of them sweeps: a sweeper would make up for messages that were lost.
 """
 

@@ -21,7 +21,10 @@ FRAMES, SEGMENT_FRAMES, WIDTH_PX, HEIGHT_PX = 60, 20, 320, 180
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What is submitted: a video of 60 frames and settings. Jobs with the same recording have the same results, byte for byte."""
+    """What is submitted: a video of 60 frames and settings.
+
+    Jobs with the same recording have the same results, byte for byte.
+    """
 
     name: str
     video: Path
@@ -33,7 +36,9 @@ def _picked(pictures: list[npt.NDArray[np.uint8]], number: int) -> npt.NDArray[n
 
 
 def make_recordings(folder: Path, *, number: int) -> list[Recording]:
-    """Write so many different recordings; every other one is counted in every second frame only, every third is not rendered."""
+    """Write so many different recordings; every other one is counted in every second frame only,
+    every third is not rendered.
+    """
     import cv2
 
     from ml_engine.video.decode import decode, probe

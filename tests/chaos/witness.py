@@ -1,4 +1,6 @@
-"""Watches the jobs of a chaos run as a reader would, all the time, and has messages delivered twice."""
+"""Watches the jobs of a chaos run as a reader would, all the time, and has messages delivered
+twice.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ class Witness:
         while True:
             for number, job_id in enumerate(list(job_ids)):
                 try:
-                    # Queues deliver at least once. Not every job's messages come twice: the second would make up for a first that was lost.
+                    # Queues deliver at least once. Not every job's messages come twice: the second
+                    # would make up for a first that was lost.
                     await self._look(job_id, repeat=number % 2 == 0)
                 except Unavailable:
                     # A stopped worker may hold the database's lock; the next look finds the same.

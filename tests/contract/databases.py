@@ -1,4 +1,6 @@
-"""Databases of the contract suites: the stores under test, each on one of its own, and filling any of them quickly."""
+"""Databases of the contract suites: the stores under test, each on one of its own, and filling any
+of them quickly.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ async def opened_stores(
     *,
     count: int = 1,
 ) -> AsyncIterator[list[S]]:
-    """Open stores of the kind that the fixture's parameter names, on the same data; afterwards drop what they made.
+    """Open stores of the kind that the fixture's parameter names, on the same data; afterwards drop
+    what they made.
 
     Args:
         request: Of the fixture; its parameter is one of `KINDS`.
@@ -73,7 +76,9 @@ async def drop_database(uri: str, name: str) -> None:
 
 
 async def put_all(store: StatsStore, records: Iterable[JobStatistics]) -> None:
-    """Write records of new jobs, many in one transaction: a test that needs thousands would else wait for as many flushes of the disk."""
+    """Write records of new jobs, many in one transaction: a test that needs thousands would else
+    wait for as many flushes of the disk.
+    """
     rest = iter(records)
     while batch := list(itertools.islice(rest, 1000)):
         if isinstance(store, sqlite_stats.SqliteStatsStore):

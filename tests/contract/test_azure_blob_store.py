@@ -1,4 +1,6 @@
-"""What only the service itself can show of the Azure blob adapter: links, retries, silence, snapshots, full disks."""
+"""What only the service itself can show of the Azure blob adapter: links, retries, silence,
+snapshots, full disks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What every job store promises of fenced changes: in memory, on SQLite, on a MongoDB-protocol server."""
+"""What every job store promises of fenced changes: in memory, on SQLite, on a MongoDB-protocol
+server.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What every job store promises of turns: which of an owner's jobs are active, and that no segment is handed out twice."""
+"""What every job store promises of turns: which of an owner's jobs are active, and that no segment
+is handed out twice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What every store of keys, tickets and usage promises: in memory, on SQLite, on a MongoDB-protocol server over TCP."""
+"""What every store of keys, tickets and usage promises: in memory, on SQLite, on a MongoDB-protocol
+server over TCP.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every statement that the SQLite stores issue walks along an index: no table is read through, nothing is sorted."""
+"""Every statement that the SQLite stores issue walks along an index: no table is read through,
+nothing is sorted.
+"""
 
 from __future__ import annotations
 
@@ -182,7 +184,8 @@ async def test_no_statement_scans_or_sorts(tmp_path: Path, analyzed: bool) -> No
     await use_webhooks(webhooks)
     await database.read(lambda connection: connection.set_trace_callback(None))
     if analyzed:
-        # An operator may run ANALYZE: what the planner then knows of the tables must not lead it astray.
+        # An operator may run ANALYZE: what the planner then knows of the tables must not lead it
+        # astray.
         await fill(database, stats)
         await database.write(lambda connection: connection.execute("ANALYZE"))
         for store in stores:

@@ -1,4 +1,6 @@
-"""/docs and /redoc in headless Chromium: they show the API, ask nobody else for anything, and keep to their policy."""
+"""/docs and /redoc in headless Chromium: they show the API, ask nobody else for anything, and keep
+to their policy.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Browser:
         self.page.add_init_script(NOTE_VIOLATIONS)
 
     def assert_clean(self, own: str) -> None:
-        """Assert that nothing was asked of another origin, nothing blocked, and nothing complained about."""
+        """Assert that nothing was asked of another origin, nothing blocked, and nothing complained
+        about.
+        """
         assert [url for url in self.requests if not url.startswith((own, f"blob:{own}"))] == []
         assert self.page.evaluate("window.violations") == []
         assert self.complaints == []

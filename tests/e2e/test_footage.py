@@ -1,4 +1,5 @@
-"""Real footage through the running API, with the COCO-pretrained checkpoint. Skipped where the evaluation data is absent.
+"""Real footage through the running API, with the COCO-pretrained checkpoint. Skipped where the
+evaluation data is absent.
 
 `make soak` takes the whole films.
 """

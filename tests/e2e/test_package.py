@@ -1,4 +1,6 @@
-"""Muster in environments of users: the wheel alone, and the lines that users of the older systems type."""
+"""Muster in environments of users: the wheel alone, and the lines that users of the older systems
+type.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ def start() -> Iterator[Callable[..., Child]]:
 
 
 def install(folder: Path, installer: str) -> Path:
-    """Run `python3 -m venv` and `pip install -r requirements.txt`; return the folder of the programs."""
+    """Run `python3 -m venv` and `pip install -r requirements.txt`; return the folder of the
+    programs.
+    """
     requirements = REPOSITORY / "requirements.txt"
     if installer == "uv":
         return make_environment(folder, "-r", requirements)

@@ -1,4 +1,7 @@
-"""Workers are killed at random moments: nothing is lost, nothing doubled, every result is the same. `make chaos` does it at length."""
+"""Workers are killed at random moments: nothing is lost, nothing doubled, every result is the same.
+
+`make chaos` does it at length.
+"""
 
 from __future__ import annotations
 

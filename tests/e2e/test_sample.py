@@ -1,4 +1,6 @@
-"""The sample video through everything: its counts are the rendered truth, every way to read them agrees, a browser plays the result."""
+"""The sample video through everything: its counts are the rendered truth, every way to read them
+agrees, a browser plays the result.
+"""
 
 from __future__ import annotations
 
@@ -169,7 +171,8 @@ def test_the_annotated_video_plays_and_seeks(
             executable_path=chromium,
             args=[*CHROMIUM_ARGUMENTS, "--autoplay-policy=no-user-gesture-required"],
         )
-        # A page of the same origin, so that the canvas may be read; its policy lets nothing be loaded, as befits an answer that is no page.
+        # A page of the same origin, so that the canvas may be read; its policy lets nothing be
+        # loaded, as befits an answer that is no page.
         page = browser.new_page(viewport={"width": 1000, "height": 600}, bypass_csp=True)
         page.goto(f"{stack.url}/health/live")
         shown = page.evaluate(PLAY_AND_SEEK, url)

@@ -1,4 +1,6 @@
-"""A drone's flight in two files through the running system: one has its telemetry within it, the other's lies beside it."""
+"""A drone's flight in two files through the running system: one has its telemetry within it, the
+other's lies beside it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Stand-ins for the ports, in memory, with the real semantics: they pass the contract suites that the adapters pass."""
+"""Stand-ins for the ports, in memory, with the real semantics: they pass the contract suites that
+the adapters pass.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Blobs in a dictionary, with ETags, whole-or-nothing writes and refusals as the real store has them."""
+"""Blobs in a dictionary, with ETags, whole-or-nothing writes and refusals as the real store has
+them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class MemoryBlobStore(BlobStore):
 
     Attributes:
         away: Set it to make every call raise `Unavailable`, as when the service does not answer.
-        piece_bytes: Largest piece that `stream` yields; lower it to see several pieces of a small blob.
+        piece_bytes: Largest piece that `stream` yields; lower it to see several pieces of a small
+            blob.
     """
 
     def __init__(self, clock: Clock = utc_now, *, container: str = "memory") -> None:

@@ -1,4 +1,7 @@
-"""A job store in memory, for unit tests. It keeps JSON, so that nobody shares an object with the store."""
+"""A job store in memory, for unit tests.
+
+It keeps JSON, so that nobody shares an object with the store.
+"""
 
 from __future__ import annotations
 

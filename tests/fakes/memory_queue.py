@@ -39,7 +39,8 @@ class _Message:
 
 
 class MemoryJobQueue(JobQueue):
-    """A queue in memory. As on Azure, an expired receipt stays good until somebody else receives the message, and times are whole seconds.
+    """A queue in memory. As on Azure, an expired receipt stays good until somebody else receives
+    the message, and times are whole seconds.
 
     Attributes:
         away: Set it to make every call raise `Unavailable`, as when the service does not answer.
@@ -56,7 +57,9 @@ class MemoryJobQueue(JobQueue):
         self._mark: str | None = None
 
     def bodies(self) -> list[bytes]:
-        """Return the bodies of all messages, leased ones too, in the order in which they become visible."""
+        """Return the bodies of all messages, leased ones too, in the order in which they become
+        visible.
+        """
         return [
             m.body
             for m in sorted(self._messages.values(), key=lambda m: (m.visible_at_utc, m.order))

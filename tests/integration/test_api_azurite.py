@@ -61,7 +61,9 @@ def sources(stack: Stack) -> AzureBlobStore:
 
 
 def blob_names(stack: Stack) -> list[str]:
-    """Return the names of all sources, without the container's mark and the markers of upload links, which stay while the links work."""
+    """Return the names of all sources, without the container's mark and the markers of upload
+    links, which stay while the links work.
+    """
 
     async def read() -> list[str]:
         store = sources(stack)

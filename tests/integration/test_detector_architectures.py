@@ -1,4 +1,6 @@
-"""Every architecture that is published: loaded from files as they are published, read, and run on both runtimes."""
+"""Every architecture that is published: loaded from files as they are published, read, and run on
+both runtimes.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def load(tmp_path: Path) -> Iterator[Load]:
 
 @pytest.fixture(autouse=True)
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the folder may be read: a question to the hub fails at once, and no backbone asks for pretrained weights."""
+    """Only the folder may be read: a question to the hub fails at once, and no backbone asks for
+    pretrained weights.
+    """
     import timm
     from transformers import backbone_utils
 
@@ -101,7 +105,9 @@ def pictures(count: int, height: int, width: int) -> list[np.ndarray]:
 def assert_prepared_as_its_processor_does(
     folder: Path, shapes_hw: Sequence[tuple[int, int]]
 ) -> None:
-    """Compare tensors with those of the image processor that transformers makes of the folder: the Pillow one, where there is one."""
+    """Compare tensors with those of the image processor that transformers makes of the folder: the
+    Pillow one, where there is one.
+    """
     from transformers import AutoImageProcessor
 
     preprocessing = open_checkpoint(str(folder)).preprocessing
@@ -122,7 +128,9 @@ def assert_prepared_as_its_processor_does(
 
 
 def assert_nearly_same_detections(one: Detections, other: Detections) -> None:
-    """99 boxes in 100 within 1 px, scores within 0.01: of thousands of places, random weights rank some alike, and runtimes pick others."""
+    """99 boxes in 100 within 1 px, scores within 0.01: of thousands of places, random weights rank
+    some alike, and runtimes pick others.
+    """
     for a, b in ((one, other), (other, one)):
         distance = np.abs(a.xyxy[:, None] - b.xyxy[None]).max(axis=2)
         near = (distance.min(axis=1) <= 1) & (
@@ -136,7 +144,9 @@ def assert_runs_alike(
     shapes_hw: Sequence[tuple[int, int]],
     assert_same: Callable[[Detections, Detections], None] = assert_same_detections,
 ) -> None:
-    """One picture and three at once, of each size, on both: the same boxes, and none that depends on its neighbours."""
+    """One picture and three at once, of each size, on both: the same boxes, and none that depends
+    on its neighbours.
+    """
     for shape_hw in shapes_hw:
         frames = pictures(3, *shape_hw)
         one, other = (

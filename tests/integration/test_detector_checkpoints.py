@@ -1,4 +1,6 @@
-"""Real networks: the published checkpoints of ../shared/models, and tiny random ones of other families."""
+"""Real networks: the published checkpoints of ../shared/models, and tiny random ones of other
+families.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,10 @@ def load(cache_dir: Path) -> Iterator[Callable[..., Detector]]:
 
 
 def assert_same_detections(one: Detections, other: Detections, floor: float = 0.05) -> None:
-    """Boxes within 1 px, scores within 0.01. Those within 0.01 of the floor may be missing on one side."""
+    """Boxes within 1 px, scores within 0.01.
+
+    Those within 0.01 of the floor may be missing on one side.
+    """
     for a, b in ((one, other), (other, one)):
         sure = a.scores.max(axis=1) >= floor + 0.01
         distance = np.abs(a.xyxy[sure, None] - b.xyxy[None]).max(axis=2)

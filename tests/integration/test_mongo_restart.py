@@ -1,4 +1,6 @@
-"""The database server is killed and comes back: nothing acknowledged is lost, and the same client goes on."""
+"""The database server is killed and comes back: nothing acknowledged is lost, and the same client
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ def make_job(key: str, seconds: int = 0) -> Job:
     )
 
 
-# PyMongo leaves the socket of a monitor that is cancelled while it connects to the garbage collector.
+# PyMongo leaves the socket of a monitor that is cancelled while it connects to the garbage
+# collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 

@@ -1,4 +1,6 @@
-"""Tokens of a real issuer over HTTP on this machine: whom they stand for, and every way in which one is not good."""
+"""Tokens of a real issuer over HTTP on this machine: whom they stand for, and every way in which
+one is not good.
+"""
 
 from __future__ import annotations
 

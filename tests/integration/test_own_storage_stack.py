@@ -1,4 +1,6 @@
-"""`make run` and parts that are started by hand use the account of the data folder, and hand no secret on to what they start."""
+"""`make run` and parts that are started by hand use the account of the data folder, and hand no
+secret on to what they start.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Accepted means finished: wherever in a submission the API dies, the sweeper completes the job or clears away what there is of it."""
+"""Accepted means finished: wherever in a submission the API dies, the sweeper completes the job or
+clears away what there is of it.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ def sweep(stack: Stack, *, upload_life: timedelta = HOUR) -> Report:
 
 
 def everything_in_storage(stack: Stack) -> tuple[list[str], list[str]]:
-    """Return the names of all blobs but the container's mark, those with staged blocks only included, by container."""
+    """Return the names of all blobs but the container's mark, those with staged blocks only
+    included, by container.
+    """
 
     async def read(ports: Ports) -> tuple[list[str], list[str]]:
         sources, results = [

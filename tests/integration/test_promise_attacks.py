@@ -1,4 +1,7 @@
-"""Promise: no form of a request gets in without a key, and no request is read as two. Bytes over a socket, to a real server."""
+"""Promise: no form of a request gets in without a key, and no request is read as two.
+
+Bytes over a socket, to a real server.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ def job(stack: Stack, key: str) -> str:
 
 
 def talk(stack: Stack, data: bytes, *, to_the_end: bool = True) -> tuple[list[int], bytes]:
-    """Send bytes; return the statuses of the answers, and all of them, up to the end of the connection or half a second of silence."""
+    """Send bytes; return the statuses of the answers, and all of them, up to the end of the
+    connection or half a second of silence.
+    """
     answers = b""
     with socket.create_connection(
         ("127.0.0.1", stack.port), timeout=PATIENCE_S if to_the_end else 0.5
@@ -175,7 +180,8 @@ def test_a_request_with_one_end_is_read_to_it_and_the_next_one_is_its_own(
     statuses, _ = talk(
         stack, (post(stack, key, framing, body) + inner(stack)).encode(), to_the_end=False
     )
-    # The port takes one request at a time: it may hang up instead of reading the next one behind a body in chunks.
+    # The port takes one request at a time: it may hang up instead of reading the next one behind a
+    # body in chunks.
     assert statuses in ([201, 401], [201]), (
         "the second request has no key, and does not inherit one"
     )
@@ -249,7 +255,9 @@ def _paths(path: str, host: str) -> dict[str, str]:
 
 
 def keyless_forms(stack: Stack, job: str) -> dict[str, str]:
-    """Requests for a job that carry no credential that opens anything: request line, and headers beside `Host`."""
+    """Requests for a job that carry no credential that opens anything: request line, and headers
+    beside `Host`.
+    """
     path, host = f"/api/v1/jobs/{job}", f"127.0.0.1:{stack.port}"
     forms = {
         name: f"GET {target} {HTTP}\r\nHost: {host}\r\n"

@@ -1,4 +1,6 @@
-"""Bytes are accounted for: whatever happens to jobs, submissions and uploads, a sweep leaves what records explain, to the byte."""
+"""Bytes are accounted for: whatever happens to jobs, submissions and uploads, a sweep leaves what
+records explain, to the byte.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +136,9 @@ class Crowd:
         )
 
     def abandon_uploads(self, number: int) -> None:
-        """Ask for links and make no job of what is uploaded with them, if anything is; some are used again after a job was made."""
+        """Ask for links and make no job of what is uploaded with them, if anything is; some are
+        used again after a job was made.
+        """
         for index in range(number):
             link = self.link(used=index % 3 > 0)
             if index % 3 == 2:
@@ -155,7 +159,9 @@ class Crowd:
             assert self._client.delete(f"/api/v1/jobs/{job_id}").status_code == 204
 
     def die(self, dying: DyingApis, doomed: list[str]) -> None:
-        """Let an API die at each point of a submission, of a claim of uploads, of the deletion of one of the doomed jobs."""
+        """Let an API die at each point of a submission, of a claim of uploads, of the deletion of
+        one of the doomed jobs.
+        """
         for point in DYING_FORMS:
             dying.post(point, files=[("file", ("a.mp4", LARGE)), ("telemetry", ("a.srt", SRT))])
         for point in DYING_CLAIMS:
@@ -223,7 +229,9 @@ def owned_sources(job: Job) -> dict[str, int]:
 
 
 def explained(job: Job, *, whole: bool) -> set[str]:
-    """Return the names of a job's results by its record; `whole`: only those without which it would be incomplete."""
+    """Return the names of a job's results by its record; `whole`: only those without which it would
+    be incomplete.
+    """
     if "results" in job.expired:
         return set()
     names = set() if whole else {submission_blob(job.id)}
@@ -240,7 +248,9 @@ def explained(job: Job, *, whole: bool) -> set[str]:
 
 
 async def listed(store: BlobStore) -> dict[str, int]:
-    """Return everything in a container; a blob of which there are staged blocks only is one that nothing explains."""
+    """Return everything in a container; a blob of which there are staged blocks only is one that
+    nothing explains.
+    """
     infos, cursor = [], None
     while True:
         page = await store.page("", limit=1000, cursor=cursor)
@@ -283,7 +293,9 @@ def ended(stack: Stack) -> None:
 
 
 def live(stack: Stack, crowd: Crowd, dying: DyingApis, tenth: int, uploads: int) -> datetime:
-    """Let everything happen, to ten times `tenth` jobs; return the time before which jobs are to expire."""
+    """Let everything happen, to ten times `tenth` jobs; return the time before which jobs are to
+    expire.
+    """
     expiring = crowd.submit(tenth) + crowd.submit(tenth, settings=CATTLE)
     crowd.be_refused(tenth)
     crowd.cancel(crowd.submit(tenth))

@@ -1,4 +1,7 @@
-"""Promise: a file that refers to another one, or to an address, never makes a worker open it. Each form that FFmpeg knows, one by one."""
+"""Promise: a file that refers to another one, or to an address, never makes a worker open it.
+
+Each form that FFmpeg knows, one by one.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ from tests.support.mp4_boxes import box, full_box, replace
 from tests.support.video_samples import add_subtitles, write_video
 
 OWN, SECRET = (128, 96), (96, 64)
-"""Sizes of the pictures of what is uploaded, and of what it refers to: whose pictures came out is seen by their size."""
+"""Sizes of the pictures of what is uploaded, and of what it refers to: whose pictures came out is
+seen by their size.
+"""
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
-"""Promise: whatever is asked of any route, the answer is one that its description names, and never a failure of the server.
+"""Promise: whatever is asked of any route, the answer is one that its description names, and never
+a failure of the server.
 
-Requests are made up by schemathesis from the OpenAPI document, right and wrong ones, against the API as a process on real Azurite.
-`MUSTER_TEST_REQUESTS` sets how many are drawn at random for each route, on top of those that its schema suggests.
+Requests are made up by schemathesis from the OpenAPI document, right and wrong ones, against the
+API as a process on real Azurite. `MUSTER_TEST_REQUESTS` sets how many are drawn at random for each
+route, on top of those that its schema suggests.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory,
     unique_name: Callable[[str], str],
 ) -> Iterator[Stack]:
-    """An API with jobs in several states, a calibration and a key, so that requests can meet something."""
+    """An API with jobs in several states, a calibration and a key, so that requests can meet
+    something.
+    """
     limits = {"MUSTER_MAX_UPLOAD_BYTES": str(2**20), "MUSTER_WEBHOOK_SECRET": "a secret of sixteen"}
     stack = Stack(azurite, tmp_path_factory.mktemp("routes"), unique_name, limits)
     stack.start_api()

@@ -1,4 +1,6 @@
-"""Promise: what one owner submits delays another's job by little, on real queues, with workers that take messages as they come."""
+"""Promise: what one owner submits delays another's job by little, on real queues, with workers that
+take messages as they come.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ async def test_a_job_ends_while_many_segments_of_another_owner_wait(stand: Azuri
         before = await segments_done(stand)
         await stand.submit(b"40 frames", job_id="mine", owner="park", render=False)
         mine = await stand.wait(job_id="mine")
-        # Four segments of its own, and not many more of theirs: without turns all 80 would come first.
+        # Four segments of its own, and not many more of theirs: without turns all 80 would come
+        # first.
         assert mine.state == "completed"
         assert await segments_done(stand) - before <= 36
         for job_id in THEIRS:

@@ -1,4 +1,6 @@
-"""Promise: a full disk on a worker makes the job wait and say so, leaves nothing half-done behind and loses nothing."""
+"""Promise: a full disk on a worker makes the job wait and say so, leaves nothing half-done behind
+and loses nothing.
+"""
 
 from __future__ import annotations
 

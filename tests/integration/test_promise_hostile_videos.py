@@ -1,4 +1,5 @@
-"""Promise: whatever is uploaded as a video, no worker dies of it, no address is contacted, and memory and time stay within the limits.
+"""Promise: whatever is uploaded as a video, no worker dies of it, no address is contacted, and
+memory and time stay within the limits.
 
 `make soak` takes all of the thousand files.
 """

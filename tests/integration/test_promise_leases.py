@@ -1,4 +1,6 @@
-"""Promises: a job longer than its visibility runs once; a lost lease ends the work; who wakes late changes nothing that a reader sees."""
+"""Promises: a job longer than its visibility runs once; a lost lease ends the work; who wakes late
+changes nothing that a reader sees.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ async def stand(
 
 
 def working(seconds: float, *, busy: bool = False) -> Callable[..., None]:
-    """Return what an engine does that takes so long: it waits, or it computes in Python and yields to nobody of its own will."""
+    """Return what an engine does that takes so long: it waits, or it computes in Python and yields
+    to nobody of its own will.
+    """
 
     def work(_: Any, should_stop: Callable[[], bool]) -> None:
         until = time.monotonic() + seconds
@@ -142,7 +146,8 @@ async def test_a_process_that_wakes_after_a_recount_changes_nothing_that_readers
     zombie = stand.start_worker(tmp_path, pauses[state])
     try:
         await stand.submit(f"{FRAMES} frames".encode())
-        # The state changes before the message of its step is received: stopped in between, the process would hold nothing.
+        # The state changes before the message of its step is received: stopped in between, the
+        # process would hold nothing.
         await stand.wait(
             lambda job: job.state == state and any(key.startswith(step) for key in job.step_starts)
         )
@@ -164,7 +169,8 @@ async def test_a_process_that_wakes_after_a_recount_changes_nothing_that_readers
         await stand.assert_one_result()
         before = await stand.seen_by_readers()
         zombie.process.send_signal(signal.SIGCONT)
-        # It is told to stop only when it has seen that its lease is lost, or has finished what it was at.
+        # It is told to stop only when it has seen that its lease is lost, or has finished what it
+        # was at.
         deadline = time.monotonic() + 60
         while not any(
             action in zombie.log_path.read_text()

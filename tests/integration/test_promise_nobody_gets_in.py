@@ -1,4 +1,6 @@
-"""No one gets in who should not, on real Azurite and two API processes that listen on all addresses; and what is refused tells nothing."""
+"""No one gets in who should not, on real Azurite and two API processes that listen on all
+addresses; and what is refused tells nothing.
+"""
 
 from __future__ import annotations
 
@@ -242,7 +244,8 @@ def test_an_upload_belongs_to_whoever_asked_for_its_link(
         assert told(theirs, link["upload_id"]) == told(absent, ABSENT)
         accepted = owner.post(JOBS, json={"upload_ids": [link["upload_id"]]})
         assert accepted.status_code == 202
-        # The link is still good for its staging name; the job's own copy is another blob, and pinned.
+        # The link is still good for its staging name; the job's own copy is another blob, and
+        # pinned.
         assert (
             httpx.put(
                 link["url"], headers=link["headers"], content=b"other", timeout=60

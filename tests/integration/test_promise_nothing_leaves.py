@@ -1,7 +1,8 @@
-"""Promise: nothing leaves the machine unless its operator configured it. No name is looked up, no usage is reported, no client id is kept.
+"""Promise: nothing leaves the machine unless its operator configured it. No name is looked up, no
+usage is reported, no client id is kept.
 
-Commands run where only loopback can be reached, with an empty home folder, in three environments: the
-locked one, and in `make soak` those that `pip install -r requirements.txt` and the wheel make.
+Commands run where only loopback can be reached, with an empty home folder, in three environments:
+the locked one, and in `make soak` those that `pip install -r requirements.txt` and the wheel make.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def watch_at_home(home: Path, *argv: str) -> Watched:
-    """Run a command with nothing configured, and not as a CI job: in CI, packages that report usage do not."""
+    """Run a command with nothing configured, and not as a CI job: in CI, packages that report usage
+    do not.
+    """
     return watch(
         argv,
         env={"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "COLUMNS": "160"},
@@ -70,7 +73,9 @@ def kept_in(home: Path) -> set[str]:
 
 
 def count(home: Path, clip: Path, tmp_path: Path, python: str) -> None:
-    """Count with a checkpoint in a folder, which is converted first; assert that nothing is sent, and nothing kept but the network."""
+    """Count with a checkpoint in a folder, which is converted first; assert that nothing is sent,
+    and nothing kept but the network.
+    """
     checkpoint = shutil.copytree(bundled_checkpoint(), tmp_path / "checkpoint")
     done = watch_at_home(
         home,

@@ -1,4 +1,6 @@
-"""The same `Idempotency-Key` sent 50 times at once, to two API processes, makes one job and one blob; with another body it is 422."""
+"""The same `Idempotency-Key` sent 50 times at once, to two API processes, makes one job and one
+blob; with another body it is 422.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Promises of a whole run on real Azurite, over several processes: one trace from the upload to the result, silence while there is nothing
-to do, figures, JSON logs with an action each, and no secret in any of them, nor in an error. The engine only pretends.
+"""Promises of a whole run on real Azurite, over several processes: one trace from the upload to the
+result, silence while there is nothing to do, figures, JSON logs with an action each, and no secret
+in any of them, nor in an error. The engine only pretends.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The database, or storage, goes away in the midst of everything: clients are told so, workers wait, and every job completes.
+"""The database, or storage, goes away in the midst of everything: clients are told so, workers
+wait, and every job completes.
 
-In CI an outage is shorter than promised; `MUSTER_TEST_OUTAGES=full` makes it 60 s for the database and 30 s for storage.
+In CI an outage is shorter than promised; `MUSTER_TEST_OUTAGES=full` makes it 60 s for the database
+and 30 s for storage.
 """
 
 from __future__ import annotations
@@ -92,7 +94,8 @@ def _each(lines: Mapping[str, CutLine], do: Callable[..., None], *how: Any) -> N
 def outage(
     stack: Stack, end: Callable[[], object], begin: Callable[[], object], *, seconds: float
 ) -> Iterator[list[str]]:
-    """Let it begin when one job is being detected and another is about to be published, while one is being sent; yield while it lasts.
+    """Let it begin when one job is being detected and another is about to be published, while one
+    is being sent; yield while it lasts.
 
     Yields:
         Ids of the jobs that were accepted, to which those are added that are accepted later.
@@ -145,7 +148,9 @@ def wait_until(enough: Callable[[], bool], told: object, *, seconds: float) -> N
 
 
 def check_everything(stack: Stack, jobs: list[str]) -> None:
-    """All accepted jobs complete, and nothing else is there: no job that nobody knows of, no blob of nobody, no failure counted."""
+    """All accepted jobs complete, and nothing else is there: no job that nobody knows of, no blob
+    of nobody, no failure counted.
+    """
     for job_id in jobs:
         assert stack.wait(job_id)["state"] == "completed"
 

@@ -1,4 +1,6 @@
-"""A key that is published, another host name or no key at all opens nothing of the Azurite that Muster starts."""
+"""A key that is published, another host name or no key at all opens nothing of the Azurite that
+Muster starts.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Target:
     def requests(
         self, account: str, signature: str, queue_signature: str
     ) -> Iterator[tuple[str, int, str, dict[str, Any]]]:
-        """Yield what an attacker sends: method, port, path below the account with query, further arguments."""
+        """Yield what an attacker sends: method, port, path below the account with query, further
+        arguments.
+        """
         blob, queue, table = self.ports
         film = f"{self.container}/film.mp4"
         text = b"<QueueMessage><MessageText>bm8=</MessageText></QueueMessage>"
@@ -164,7 +168,9 @@ def test_promise_nothing_is_read_or_changed_without_the_own_key(
 
 
 def test_promise_a_host_name_chooses_no_account(azurite: AzuriteServer, target: Target) -> None:
-    """Not even with a signature by the own key: a page whose name leads to this machine reaches no account by it."""
+    """Not even with a signature by the own key: a page whose name leads to this machine reaches no
+    account by it.
+    """
     key = re.findall("AccountKey=([^;]+)", azurite.connection_string)[0]
     signed = signatures(target.account, key)
     for host in (f"{target.account}.evil.example:{{port}}", f"{target.account}.localhost:{{port}}"):
@@ -200,7 +206,9 @@ def test_the_containers_are_closed_and_the_own_key_opens_them(
 
 
 def test_the_same_requests_open_an_azurite_with_the_published_account(tmp_path: Path) -> None:
-    """The attack itself works: without an account of the folder's own, everything is read and changed."""
+    """The attack itself works: without an account of the folder's own, everything is read and
+    changed.
+    """
     with PublishedAzurite(tmp_path / "old") as azurite:
         with BlobServiceClient.from_connection_string(
             azurite.connection_string, api_version=API_VERSION

@@ -1,4 +1,6 @@
-"""Promises: what fails too often, or kills its workers, is set aside with body and reason; outages and shutdowns count for nothing."""
+"""Promises: what fails too often, or kills its workers, is set aside with body and reason; outages
+and shutdowns count for nothing.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def raising(error: BaseException) -> Callable[..., None]:
 
 
 async def poisoned_messages(stand: AzuriteStand) -> list[JobMessage]:
-    """Return what lies in the poison queue of `detect`, without the storage's identity, which each carries."""
+    """Return what lies in the poison queue of `detect`, without the storage's identity, which each
+    carries.
+    """
     messages = [
         JobMessage.from_bytes(item["body"].encode()) for item in await stand.poisoned(detect=True)
     ]

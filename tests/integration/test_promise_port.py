@@ -1,4 +1,6 @@
-"""The port cannot be stopped without a key: by connections, headers, bodies or answers that stand, trickle or never end."""
+"""The port cannot be stopped without a key: by connections, headers, bodies or answers that stand,
+trickle or never end.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,10 @@ SERVERS = {
     "httptools": {},
     "h11": {"UVICORN_HTTP": "h11", "UVICORN_LOOP": "asyncio", "UVICORN_WS": "wsproto"},
 }
-"""As the bare command chooses them, and the slowest of the others. The command itself takes these variables."""
+"""As the bare command chooses them, and the slowest of the others.
+
+The command itself takes these variables.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +141,8 @@ def test_everybody_gets_in_while_an_attacker_holds_what_he_can(
         with httpx.Client(base_url=stack.url, timeout=10) as client:
             assert client.get("/health/live").status_code == 200
             took_s = time.monotonic() - began_s
-            # The issue wants 0.5 s, which a machine that tests share may take for itself; measured: 0.05 s.
+            # The issue wants 0.5 s, which a machine that tests share may take for itself; measured:
+            # 0.05 s.
             assert took_s < 5
             began_s = time.monotonic()
             assert post_video(stack.port, [VIDEO] * 100, len(VIDEO) * 100)[0] == 202

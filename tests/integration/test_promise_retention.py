@@ -1,4 +1,6 @@
-"""What was kept as long as the operator allows is deleted, also when the sweeper dies of it; counts stay, and readers are told."""
+"""What was kept as long as the operator allows is deleted, also when the sweeper dies of it; counts
+stay, and readers are told.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,8 @@ def test_promise_videos_and_results_with_persons_expire(stack: Stack) -> None:
     assert {job["state"] for job in before.values()} == {"completed"}
     assert stored(stack, animals) == stored(stack, persons) == {"source", *RESULTS}
 
-    # APIs that sweep every moment and keep nothing for more than a second; one after the other dies in the midst of it.
+    # APIs that sweep every moment and keep nothing for more than a second; one after the other dies
+    # in the midst of it.
     env = {**stack.env, "MUSTER_SWEEP_S": "0.5", "MUSTER_RETENTION_DAYS": str(KEPT_S / 86_400)}
     apis = DyingApis(env)
     try:

@@ -1,4 +1,6 @@
-"""A failed or cancelled job that is tried again goes on from what is stored, once, whoever asks how often and whatever dies."""
+"""A failed or cancelled job that is tried again goes on from what is stored, once, whoever asks how
+often and whatever dies.
+"""
 
 from __future__ import annotations
 

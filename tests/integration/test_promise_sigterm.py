@@ -1,4 +1,6 @@
-"""Promise: a worker that is told to stop gives back at once what it cannot finish; another one takes it up, and finished segments stay."""
+"""Promise: a worker that is told to stop gives back at once what it cannot finish; another one
+takes it up, and finished segments stay.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ async def test_sigterm_releases_what_cannot_be_finished_and_another_worker_takes
             log_lines(stopped.log_path, "message_released"),
         )
         print(f"released {seconds_between(told, released):.2f} s after SIGTERM")
-        # 0.5 s are the engine's to notice; the rest of a second is for a machine with more to do than this.
+        # 0.5 s are the engine's to notice; the rest of a second is for a machine with more to do
+        # than this.
         assert seconds_between(told, released) < 8, "released long before the grace period ends"
         stand.engine.segments.clear()
         async with stand.consuming(other):

@@ -1,4 +1,6 @@
-"""Data of the published account move to the data folder's own: all of it, whenever the move is killed, however much it is."""
+"""Data of the published account move to the data folder's own: all of it, whenever the move is
+killed, however much it is.
+"""
 
 from __future__ import annotations
 
@@ -234,7 +236,9 @@ def test_a_database_of_a_hundred_megabytes_moves(old: Path) -> None:
 
 
 def test_what_exists_under_both_accounts_stays_and_is_said(old: Path) -> None:
-    """A release before this one ran again on the folder: it made the containers again, under the published account."""
+    """A release before this one ran again on the folder: it made the containers again, under the
+    published account.
+    """
     assert prepare(old).returncode == 0
     before = records(old)
     taken = next(
@@ -284,12 +288,15 @@ def test_what_exists_under_both_accounts_stays_and_is_said(old: Path) -> None:
 
 
 def test_records_are_found_whatever_other_accounts_there_are(old: Path) -> None:
-    """Azurite searches its index of account names by halves: a new name must not leave it out of order."""
+    """Azurite searches its index of account names by halves: a new name must not leave it out of
+    order.
+    """
     for name in (BLOBS, QUEUES):
         database = json.loads((old / name).read_text())
         for collection in database["collections"]:
             for place, record in enumerate(collection["data"]):
-                # Every third record belongs to an account that sorts between the published name and the new one.
+                # Every third record belongs to an account that sorts between the published name and
+                # the new one.
                 record["accountName"] = "herd" if place % 3 == 1 else PUBLISHED
             if "accountName" in collection["binaryIndices"]:
                 names = [record["accountName"] for record in collection["data"]]

@@ -1,5 +1,5 @@
-"""Two databases on one storage: the second is refused before anything is touched, and gets storage of its own, or this one, on the
-operator's word alone."""
+"""Two databases on one storage: the second is refused before anything is touched, and gets storage
+of its own, or this one, on the operator's word alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ from tests.support.stack import Stack
 from tests.support.two_databases import COMMANDS, Two, assert_refused, refused_sweep, stored, sweep
 
 ORDERS = (("sqlite", "sqlite"), ("sqlite", "mongo"), ("mongo", "sqlite"))
-"""Whose the storage is, and who comes second. The last is a machine on which `MONGO_URI` was forgotten."""
+"""Whose the storage is, and who comes second.
+
+The last is a machine on which `MONGO_URI` was forgotten.
+"""
 REFUSED = (
     ("worker.sweep",),
     ("worker.sweep", "--dry-run"),
@@ -87,7 +90,8 @@ def test_promise_a_second_database_is_refused_then_has_storage_of_its_own(
 
     # Every process costs seconds, and what database it has makes no difference to most.
     assert_refused(second, commands=REFUSED if kinds == ORDERS[0] else REFUSED[:1])
-    # What that refusal keeps away, too, does no harm: the sweeper of a database that knows none of this.
+    # What that refusal keeps away, too, does no harm: the sweeper of a database that knows none of
+    # this.
     refused_sweep(second)
     assert stored(first) == before
 
@@ -121,7 +125,9 @@ def test_promise_a_second_database_is_refused_then_has_storage_of_its_own(
 
 
 async def use_as_before(ports: Ports) -> list[str]:
-    """Leave what a release without marks leaves: records and blobs of completed jobs, and no mark anywhere."""
+    """Leave what a release without marks leaves: records and blobs of completed jobs, and no mark
+    anywhere.
+    """
     ids = [new_job_id() for _ in range(4)]
     for job_id in ids:
         info = await ports.sources.put(source_blob(job_id, 0), MP4)

@@ -1,6 +1,8 @@
-"""An installation of release 0.1 starts under this one, its jobs complete, and nothing of it is deleted, changed or counted twice.
+"""An installation of release 0.1 starts under this one, its jobs complete, and nothing of it is
+deleted, changed or counted twice.
 
-`tests/data/installation_0_1` has the installation and what made it. The tests share one that was upgraded, and run in order.
+`tests/data/installation_0_1` has the installation and what made it. The tests share one that was
+upgraded, and run in order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Promise: a webhook reaches public addresses only, each resolved once and connected to as it was checked; nothing leads it elsewhere."""
+"""Promise: a webhook reaches public addresses only, each resolved once and connected to as it was
+checked; nothing leads it elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ async def at_once(seconds: float) -> None:
 
 
 class Names:
-    """A resolver that answers each question with the next of its answers, the last one again and again."""
+    """A resolver that answers each question with the next of its answers, the last one again and
+    again.
+    """
 
     def __init__(self, *answers: list[Address]) -> None:
         self.answers = list(answers)
@@ -123,7 +127,10 @@ async def test_a_name_with_any_address_that_is_not_public_is_refused(
 async def test_a_name_that_is_bound_anew_after_the_check_leads_nowhere_else(
     receiver: Receiver, trap: Receiver
 ) -> None:
-    """DNS rebinding: public at the first question, this machine at every other one. It is not asked again."""
+    """DNS rebinding: public at the first question, this machine at every other one.
+
+    It is not asked again.
+    """
     names = Names([HERE], [THERE], [ipaddress.ip_address("10.0.0.1")])
     for _ in range(2):
         names.answers.insert(0, [HERE])

@@ -1,4 +1,6 @@
-"""Promise: who asked for it is told how a job ended, at least once, under one id, on real Azurite, whoever is killed when."""
+"""Promise: who asked for it is told how a job ended, at least once, under one id, on real Azurite,
+whoever is killed when.
+"""
 
 from __future__ import annotations
 

@@ -152,7 +152,8 @@ async def test_a_damaged_database(tmp_path: Path) -> None:
     await store.close()
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
-    # The tables' own list is longer than the one whole page, so already the opening meets the damage.
+    # The tables' own list is longer than the one whole page, so already the opening meets the
+    # damage.
     with pytest.raises(Unavailable, match="damaged"):
         await opened(path)
 

@@ -1,4 +1,6 @@
-"""What an operator types: `python -m worker.storage` and `python -m worker.sweep`, as processes on real Azurite and an SQLite file."""
+"""What an operator types: `python -m worker.storage` and `python -m worker.sweep`, as processes on
+real Azurite and an SQLite file.
+"""
 
 from __future__ import annotations
 

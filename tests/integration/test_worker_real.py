@@ -1,4 +1,6 @@
-"""Worker processes on real Azurite and SQLite, with a video and the bundled detector: they share, die, stop, and the result is the same."""
+"""Worker processes on real Azurite and SQLite, with a video and the bundled detector: they share,
+die, stop, and the result is the same.
+"""
 
 from __future__ import annotations
 
@@ -254,7 +256,8 @@ async def test_after_work_a_message_is_noticed_within_200_ms(farm: Farm) -> None
 
 async def test_the_sweep_command_sends_a_lost_message_again(farm: Farm, tmp_path: Path) -> None:
     video = write_video(tmp_path / "short.mp4", frames=24)
-    # Three timeouts of a minute: until the second sweep, a slow machine does not let so much time pass.
+    # Three timeouts of a minute: until the second sweep, a slow machine does not let so much time
+    # pass.
     visibility_s = 60
     job = await farm.submit(video, age=timedelta(seconds=3 * visibility_s + 1))
     lease = await farm.ports.queue.receive(visibility=timedelta(seconds=60))

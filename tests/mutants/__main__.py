@@ -1,6 +1,8 @@
-"""`python -m tests.mutants [WORD …]`: take out each mechanism in a copy of the code, run its test, and say whether that failed.
+"""`python -m tests.mutants [WORD …]`: take out each mechanism in a copy of the code, run its test,
+and say whether that failed.
 
-With words only the mutants whose name holds one of them. The last line says how many were not noticed; status 1 if any.
+With words only the mutants whose name holds one of them. The last line says how many were not
+noticed; status 1 if any.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ COPIED = (
 )
 LONGEST_S = 1500
 FAILED = 1
-"""What pytest returns where a test has failed; everything else means that none was run, or that all passed."""
+"""What pytest returns where a test has failed; everything else means that none was run, or that all
+passed.
+"""
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""Mechanisms of access: what ends with a key or token, what callers are told, and what they may name."""
+"""Mechanisms of access: what ends with a key or token, what callers are told, and what they may
+name.
+"""
 
 from __future__ import annotations
 

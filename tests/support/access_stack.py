@@ -1,4 +1,6 @@
-"""Two API processes over one Azurite and one database, as a deployment has them, reached from outside as from here."""
+"""Two API processes over one Azurite and one database, as a deployment has them, reached from
+outside as from here.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ from core.domain.access import SCOPES
 from tests.support.api_stand import ApiStand
 
 REMOTE = "http://192.0.2.7:8000"
-"""In-process clients tell the application that they arrived at this address, which no loopback one is."""
+"""In-process clients tell the application that they arrived at this address, which no loopback one
+is.
+"""
 
 
 async def make_key(api: ApiStand, owner: str, *scopes: str, **options: Any) -> str:
@@ -48,7 +50,9 @@ async def shake_hands(
     stays: bool = False,
     **headers: str,
 ) -> list[dict[str, Any]]:
-    """Open a WebSocket and hang up at once, or never where one `stays`; return what the application sent."""
+    """Open a WebSocket and hang up at once, or never where one `stays`; return what the application
+    sent.
+    """
     sent: list[dict[str, Any]] = []
     messages = iter([{"type": "websocket.connect"}])
 

@@ -37,7 +37,9 @@ def unpack(folder: Path) -> Path:
 
 
 def add_rarities(connection_string: str) -> None:
-    """Add uncommitted blocks, a snapshot, a lease, and metadata that read like a record: the installation has none."""
+    """Add uncommitted blocks, a snapshot, a lease, and metadata that read like a record: the
+    installation has none.
+    """
     with BlobServiceClient.from_connection_string(
         connection_string, api_version=API_VERSION
     ) as client:

@@ -1,4 +1,6 @@
-"""A command that believes the last write to storage was two days ago: `python -m tests.support.aged_storage worker.storage purge`."""
+"""A command that believes the last write to storage was two days ago: `python -m
+tests.support.aged_storage worker.storage purge`.
+"""
 
 from __future__ import annotations
 

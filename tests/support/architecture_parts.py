@@ -1,4 +1,6 @@
-"""Parts of published `config.json` and `preprocessor_config.json`, and small replacements: see `tests/support/architectures.py`."""
+"""Parts of published `config.json` and `preprocessor_config.json`, and small replacements: see
+`tests/support/architectures.py`.
+"""
 
 from __future__ import annotations
 

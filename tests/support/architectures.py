@@ -1,7 +1,9 @@
-"""Detectors as they are published, written by hand: `config.json` and `preprocessor_config.json`, with random weights made on the spot.
+"""Detectors as they are published, written by hand: `config.json` and `preprocessor_config.json`,
+with random weights made on the spot.
 
-The published weights cannot be fetched where this is tested. The files are written from the configuration classes of transformers, from its
-scripts that converted the originals, and from what the model cards say; a key that a published file has beyond these changes no network.
+The published weights cannot be fetched where this is tested. The files are written from the
+configuration classes of transformers, from its scripts that converted the originals, and from what
+the model cards say; a key that a published file has beyond these changes no network.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Architecture:
         published: Hub id of the checkpoint whose files are written.
         licence: Of the published weights, as the model card says.
         config: `config.json`, the labels left out. processor: `preprocessor_config.json`.
-        small: What `config` becomes where the test need not be large. small_size: `size` of the processor then.
+        small: What `config` becomes where the test need not be large. small_size: `size` of the
+            processor then.
         labels: `id2label`.
     """
 

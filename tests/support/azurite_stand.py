@@ -1,4 +1,6 @@
-"""The worker's stand of the unit tests on real Azurite and an SQLite file, with the real time: only the engine pretends."""
+"""The worker's stand of the unit tests on real Azurite and an SQLite file, with the real time: only
+the engine pretends.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +167,9 @@ class AzuriteStand(WorkerStand):
             ]
 
     async def seen_by_readers(self, job_id: str = "job1") -> dict[str, Any]:
-        """Return what readers see of a job: its record, its statistics, its published blobs with their ETags."""
+        """Return what readers see of a job: its record, its statistics, its published blobs with
+        their ETags.
+        """
         job = await self.job(job_id)
         prefix = result_blob(job_id, str(job.result_revision), "")
         record = job.model_dump(exclude={"heartbeat_at_utc", "step_starts", "step_failures"})
@@ -173,7 +177,9 @@ class AzuriteStand(WorkerStand):
         return {"job": record, "statistics": await self.ports.stats.get(job_id), "blobs": blobs}
 
     async def assert_one_result(self, job_id: str = "job1") -> None:
-        """The job is completed, its statistics say the same, and its attempt has one revision with every file that it names."""
+        """The job is completed, its statistics say the same, and its attempt has one revision with
+        every file that it names.
+        """
         job = await self.job(job_id)
         assert job.state == "completed" and job.error is None, job
         statistics = await self.ports.stats.get(job_id)

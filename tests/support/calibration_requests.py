@@ -13,7 +13,9 @@ GROUND = np.array([(x, y) for y in (8.0, 12, 18, 28) for x in (-6.0, -2, 2, 6)])
 
 
 def view(ground: np.ndarray) -> np.ndarray:
-    """Where a camera 4 m up, tilted 25 degrees down, sees points of the ground: 1200 px focal length, 1920x1080 px."""
+    """Where a camera 4 m up, tilted 25 degrees down, sees points of the ground: 1200 px focal
+    length, 1920x1080 px.
+    """
     depth = ground[:, 1] * np.cos(TILT) + 4 * np.sin(TILT)
     down = 4 * np.cos(TILT) - ground[:, 1] * np.sin(TILT)
     return np.stack([960 + 1200 * ground[:, 0] / depth, 540 + 1200 * down / depth], axis=1)

@@ -1,4 +1,5 @@
-"""Comparison of two folders of result files: `python -m tests.support.compare_results BEFORE AFTER [--words]`.
+"""Comparison of two folders of result files: `python -m tests.support.compare_results BEFORE AFTER
+[--words]`.
 
 Every file is compared by its SHA-256. `run.json` is left out: it holds times and the host.
 `python -m tests.support.worker_results` makes such a folder on the whole worker path.
@@ -51,7 +52,8 @@ def compare(before: Path, after: Path, *, words: bool = False) -> list[Compared]
     Args:
         before: A folder of result files, searched with its subfolders.
         after: Likewise.
-        words: Leave out what is written for people: reasons, warnings, the version, the contact sheet.
+        words: Leave out what is written for people: reasons, warnings, the version, the contact
+            sheet.
 
     Returns:
         One record per file, in order of name.
@@ -123,7 +125,9 @@ def table(lines: list[Compared]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the comparison; return 0 where the folders are equal, 1 where they differ, 2 where there is nothing to compare."""
+    """Print the comparison; return 0 where the folders are equal, 1 where they differ, 2 where
+    there is nothing to compare.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m tests.support.compare_results",
         description="Compare two folders of result files.",

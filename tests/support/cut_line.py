@@ -1,4 +1,6 @@
-"""A TCP line between two programs that a test can cut and mend: the service at its end lives, and cannot be reached."""
+"""A TCP line between two programs that a test can cut and mend: the service at its end lives, and
+cannot be reached.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class CutLine:
         self._do(self._listen())
 
     def cut(self, how: How = "refused") -> None:
-        """Cut the line: connections break and new ones are refused, or nothing is heard on any of them, old or new."""
+        """Cut the line: connections break and new ones are refused, or nothing is heard on any of
+        them, old or new.
+        """
         self._do(self._cut(how))
 
     def mend(self) -> None:

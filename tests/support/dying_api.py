@@ -1,8 +1,10 @@
-"""APIs that end at a named point of a request as `kill -9` would end them: `python -m tests.support.dying_api`.
+"""APIs that end at a named point of a request as `kill -9` would end them: `python -m
+tests.support.dying_api`.
 
-Reads lines `POINT PORT` from standard input, and serves each in a process of its own, which need not import anything any more; answers
-each line with the process's exit status. A point is `before` or `after` a method of a port, and at which of its calls:
-`before:jobs.add:1`. `staged` is between the staging of a blob's blocks and their commit.
+Reads lines `POINT PORT` from standard input, and serves each in a process of its own, which need
+not import anything any more; answers each line with the process's exit status. A point is `before`
+or `after` a method of a port, and at which of its calls: `before:jobs.add:1`. `staged` is between
+the staging of a blob's blocks and their commit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A worker that ends at a named point of a step as `kill -9` would end it: `python -m tests.support.dying_worker POINT`."""
+"""A worker that ends at a named point of a step as `kill -9` would end it: `python -m
+tests.support.dying_worker POINT`.
+"""
 
 from __future__ import annotations
 

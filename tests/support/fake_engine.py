@@ -117,7 +117,8 @@ class FakeDetector(Detector):
 
 
 class FakeEngine:
-    """The engine's functions, with their real signatures. A source `b"7 frames"` has 7 frames; what follows a line is its subtitle track.
+    """The engine's functions, with their real signatures. A source `b"7 frames"` has 7 frames; what
+    follows a line is its subtitle track.
 
     Attributes:
         calls: How often each function was called.

@@ -108,7 +108,9 @@ class Farm:
         return job
 
     async def completed(self, job_id: str) -> dict[str, bytes]:
-        """Wait for the job; return its result files but `run.json`, and check that its statistics are there."""
+        """Wait for the job; return its result files but `run.json`, and check that its statistics
+        are there.
+        """
         job = await self.wait(job_id)
         assert job.state == "completed", f"{job.error}\n{self.tails()}"
         deadline = time.monotonic() + 10

@@ -1,4 +1,6 @@
-"""Videos that want to break whoever opens them: seeded, so that each can be made again from its name."""
+"""Videos that want to break whoever opens them: seeded, so that each can be made again from its
+name.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +136,9 @@ class Corpus:
         return bytes(data)
 
     def _pixel_bomb(self, rng: random.Random) -> bytes:
-        """Pictures of 100 000 x 100 000 px, or as near to it as the format can say, in header, in picture, or both."""
+        """Pictures of 100 000 x 100 000 px, or as near to it as the format can say, in header, in
+        picture, or both.
+        """
         side = rng.choice((SIDE, SIDE, 65_500, 16_384, 8191))
         choice = rng.randrange(4)
         if choice == 0:
@@ -218,7 +222,8 @@ class Corpus:
                 f"{target}\n",
             )
         ).encode()
-        # As itself, after blanks, behind the beginning of a video, or with the rhythm of a transport stream (0x47 is the letter G).
+        # As itself, after blanks, behind the beginning of a video, or with the rhythm of a
+        # transport stream (0x47 is the letter G).
         disguise = rng.randrange(4)
         if disguise == 1:
             return b"\xef\xbb\xbf  \r\n" + text
@@ -281,7 +286,9 @@ def _alias(target: bytes) -> bytes:
 
 
 def _sps(side_px: int) -> bytes:
-    """Return an H.264 sequence parameter set (7.3.2.1) of a baseline picture with that side, level 6.2."""
+    """Return an H.264 sequence parameter set (7.3.2.1) of a baseline picture with that side, level
+    6.2.
+    """
     bits = f"{66:08b}{0b11000000:08b}{62:08b}"
     blocks = -(-side_px // 16)
     for value in (0, 0, 2, 1):

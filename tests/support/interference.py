@@ -1,4 +1,7 @@
-"""Ports that do something at a chosen call: end the worker, lose an answer, stand still. Tests try every call of a job in turn."""
+"""Ports that do something at a chosen call: end the worker, lose an answer, stand still.
+
+Tests try every call of a job in turn.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,8 @@ def answer_lost_at(calls: Calls, place: int) -> None:
 
 
 def stopped_at(calls: Calls, place: int, *, after: bool) -> tuple[asyncio.Event, asyncio.Event]:
-    """Let the worker stand still at a call, as a stopped process does: of all its calls none goes on until the second event is set.
+    """Let the worker stand still at a call, as a stopped process does: of all its calls none goes
+    on until the second event is set.
 
     Returns:
         Set when it stands still; to be set to let it go on.

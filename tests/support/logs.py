@@ -37,7 +37,9 @@ def log_of(
     fps: float = 10.0,
     status: Mapping[int, int] | None = None,
 ) -> DetectionLog:
-    """Make a log from per frame its boxes, each with its scores by column name; `status` overrides `detected`, by frame."""
+    """Make a log from per frame its boxes, each with its scores by column name; `status` overrides
+    `detected`, by frame.
+    """
     frames = len(boxes)
     rows = [item for frame in boxes for item in frame]
     scores = np.zeros((len(rows), len(SCORE_COLUMNS)), np.float32)
@@ -92,7 +94,9 @@ def walking_herd(
     missed: float = 0.05,
     resolution_wh: tuple[int, int] = (1920, 1080),
 ) -> DetectionLog:
-    """Make the log of animals that walk about and turn round at the picture's borders, seen by a detector that misses and trembles."""
+    """Make the log of animals that walk about and turn round at the picture's borders, seen by a
+    detector that misses and trembles.
+    """
     generator = np.random.default_rng(seed)
     place = generator.uniform((0, 0), resolution_wh, (animals, 2))
     speed = generator.normal(0, 1.5, (animals, 2))

@@ -1,4 +1,6 @@
-"""A step whose engine function works until it is told to stop: for tests of what becomes of its lease meanwhile."""
+"""A step whose engine function works until it is told to stop: for tests of what becomes of its
+lease meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ async def seconds_pass(stand: WorkerStand, seconds: float, *, step_s: float = 1.
 
 
 class LongStep:
-    """A step of a job whose engine function works until it is told to stop or to end, or its stand is closed.
+    """A step of a job whose engine function works until it is told to stop or to end, or its stand
+    is closed.
 
     Attributes:
         may_end: Set it to let the function end of itself.

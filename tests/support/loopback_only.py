@@ -1,7 +1,9 @@
-"""Runs a command where only loopback can be reached, and records every packet that was meant for another address.
+"""Runs a command where only loopback can be reached, and records every packet that was meant for
+another address.
 
-Tests call `watch`. It runs this module in network and mount namespaces of its own, in which all addresses lead back to the machine itself,
-so that every attempt becomes a packet on the device `lo`. The name server has such an address, too: a look-up is a packet to it.
+Tests call `watch`. It runs this module in network and mount namespaces of its own, in which all
+addresses lead back to the machine itself, so that every attempt becomes a packet on the device
+`lo`. The name server has such an address, too: a look-up is a packet to it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ _SETUP = (
     "ip route add local default dev lo",
     "ip -6 route add local default dev lo",
 )
-# Takes what does not go to 127.0.0.0/8 or ::1. An instruction of the kernel's packet filter: code, jumps if true and if false, operand.
+# Takes what does not go to 127.0.0.0/8 or ::1. An instruction of the kernel's packet filter: code,
+# jumps if true and if false, operand.
 _TO_ELSEWHERE = (
     (0x30, 0, 0, 0),  # first octet of the packet
     (0x54, 0, 0, 0xF0),
@@ -53,7 +56,8 @@ class Watched:
     Attributes:
         status: Its exit status.
         output: What it printed, both streams.
-        sent: What it sent to elsewhere than loopback, each once: `name NAME` for a look-up, else `address ADDRESS`.
+        sent: What it sent to elsewhere than loopback, each once: `name NAME` for a look-up, else
+            `address ADDRESS`.
     """
 
     status: int

@@ -1,4 +1,6 @@
-"""Stands between an SDK and Azurite: forwards every request, and answers some of them by closing the connection."""
+"""Stands between an SDK and Azurite: forwards every request, and answers some of them by closing
+the connection.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ class LossyProxy:
 
 
 def operation_of(method: str, path: str, head: bytes) -> str:
-    """Name what a request asks for: `send`, `receive`, `renew` (or release), `delete`, `commit` of blocks, `write once`, or `other`."""
+    """Name what a request asks for: `send`, `receive`, `renew` (or release), `delete`, `commit` of
+    blocks, `write once`, or `other`.
+    """
     parts = urlsplit(path)
     segments, query = parts.path.strip("/").split("/"), parse_qs(parts.query)
     if "messages" in segments[2:3]:

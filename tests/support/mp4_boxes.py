@@ -1,4 +1,6 @@
-"""Take an MP4's boxes apart and put them together again (ISO 14496-12), to build files that no camera writes."""
+"""Take an MP4's boxes apart and put them together again (ISO 14496-12), to build files that no
+camera writes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A small OpenID Connect issuer over real HTTP: its two documents, and tokens signed with keys of its own."""
+"""A small OpenID Connect issuer over real HTTP: its two documents, and tokens signed with keys of
+its own.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ def clean_environment(**settings: str) -> dict[str, str]:
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build the wheel of this checkout with uv. Needs no network: the build back end is installed here."""
+    """Build the wheel of this checkout with uv.
+
+    Needs no network: the build back end is installed here.
+    """
     argv: list[str | Path] = [
         UV,
         "build",
@@ -56,7 +59,8 @@ def make_environment(folder: Path, *requirements: str | Path, is_locked: bool = 
     argv += requirements
     if is_locked:
         argv += ["--constraints", REPOSITORY / "requirements.lock"]
-    # uv's cache holds all locked packages after the first time. Before it, the configured index is asked.
+    # uv's cache holds all locked packages after the first time. Before it, the configured index is
+    # asked.
     for tried in ([*argv, "--offline"], argv) if is_locked else (argv,):
         done = subprocess.run(
             tried,

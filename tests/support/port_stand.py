@@ -1,4 +1,6 @@
-"""A port without a socket: connections on stand-ins of the transport and of the server's protocol, in virtual time."""
+"""A port without a socket: connections on stand-ins of the transport and of the server's protocol,
+in virtual time.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Azurite with the account whose key is published, as releases before this one ran it; and with the data folder's own."""
+"""Azurite with the account whose key is published, as releases before this one ran it; and with the
+data folder's own.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ def write_checkpoint(
         processor["size"] = dict(architecture.small_size)
         processor.pop("max_size", None)
     described = {**config, "id2label": dict(architecture.labels), "transformers_version": "4.30.0"}
-    # What transformers would ask the hub for is left out of what the weights are made from; the file keeps it.
+    # What transformers would ask the hub for is left out of what the weights are made from; the
+    # file keeps it.
     made_from = {
         key: value
         for key, value in described.items()
@@ -55,7 +56,9 @@ def write_checkpoint(
 
 
 def _spread(network: Any) -> None:
-    """Fresh weights give all labels and queries nearly the same score, which would hide a wrong order; too far apart, animals get none."""
+    """Fresh weights give all labels and queries nearly the same score, which would hide a wrong
+    order; too far apart, animals get none.
+    """
     import torch
 
     for name, parameter in network.named_parameters():
@@ -64,7 +67,9 @@ def _spread(network: Any) -> None:
 
 
 def _keep_alive(network: Any) -> None:
-    """Fresh convolutions and norms let a picture fade until all places score the same, and which come first is then anybody's guess."""
+    """Fresh convolutions and norms let a picture fade until all places score the same, and which
+    come first is then anybody's guess.
+    """
     import torch
 
     for module in network.modules():

@@ -1,6 +1,8 @@
-"""A real worker with an engine that only pretends: `python -m tests.support.quick_worker`. It tests everything but the engine.
+"""A real worker with an engine that only pretends: `python -m tests.support.quick_worker`. It tests
+everything but the engine.
 
-Every source has 35 frames. `MUSTER_TEST_PAUSES` tells, as JSON, how many seconds a function of the engine takes.
+Every source has 35 frames. `MUSTER_TEST_PAUSES` tells, as JSON, how many seconds a function of the
+engine takes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Send a video to the API over a plain connection, block by block: nothing of a client library in between."""
+"""Send a video to the API over a plain connection, block by block: nothing of a client library in
+between.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Flights over a pasture without pixels: the renderer's camera sees the animals, a noisy drone writes its telemetry.
+"""Flights over a pasture without pixels: the renderer's camera sees the animals, a noisy drone
+writes its telemetry.
 
-Which errors a drone makes, as read of data sheets and of recordings: satellites 1.5 m each way and a barometer 1.5 m, both the same all
-along a flight; the compass 2 degrees and the gimbal half a degree, mostly the same all along; a focal length 3 % off.
+Which errors a drone makes, as read of data sheets and of recordings: satellites 1.5 m each way and
+a barometer 1.5 m, both the same all along a flight; the compass 2 degrees and the gimbal half a
+degree, mostly the same all along; a focal length 3 % off.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ COW_M = (2.2, 0.7, 1.4)
 
 @dataclass(frozen=True, slots=True)
 class RenderedFlight:
-    """A flight: its `.SRT`, the boxes seen (a row an animal and frame), where those animals truly stand (n, 2), longitude and latitude."""
+    """A flight: its `.SRT`, the boxes seen (a row an animal and frame), where those animals truly
+    stand (n, 2), longitude and latitude.
+    """
 
     srt: bytes
     tracks: TrackTable
@@ -38,7 +42,9 @@ class RenderedFlight:
 
 
 def cow_box(camera: Camera, place_m: Array, heading: float) -> Array | None:
-    """Return the box (4,) px of a cow, cut at the picture's border; None where less than half is in the picture."""
+    """Return the box (4,) px of a cow, cut at the picture's border; None where less than half is in
+    the picture.
+    """
     length, width, height = COW_M
     corners = np.array(
         [

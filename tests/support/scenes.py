@@ -30,7 +30,9 @@ DETECTOR = {
 def walk(
     start: tuple[float, float], step: tuple[float, float], frames: Iterable[int]
 ) -> dict[int, tuple[float, float]]:
-    """Return the foot points of one who is at `start` in frame 0 and moves by `step` px a frame, in the frames given."""
+    """Return the foot points of one who is at `start` in frame 0 and moves by `step` px a frame, in
+    the frames given.
+    """
     return {frame: (start[0] + step[0] * frame, start[1] + step[1] * frame) for frame in frames}
 
 
@@ -55,7 +57,8 @@ def scene(
         measured: Whether the camera's motion is in the log.
 
     Returns:
-        The log; boxes are cut off at the picture's border, and left out where less than a third remains.
+        The log; boxes are cut off at the picture's border, and left out where less than a third
+        remains.
     """
     shift = np.zeros(frames) if shift_px is None else shift_px
     given = scores or {"cattle": 0.9}
@@ -135,5 +138,7 @@ def view_of(log: DetectionLog) -> View:
 
 
 def looked_at(frames: int, *, shift_px: npt.NDArray[np.float64] | None = None) -> View:
-    """Return a view of so many frames at 10 a second, of a camera that stands still, or moved as `scene` says."""
+    """Return a view of so many frames at 10 a second, of a camera that stands still, or moved as
+    `scene` says.
+    """
     return view_of(scene([], frames, shift_px=shift_px))

@@ -1,4 +1,7 @@
-"""The servers that integration tests talk to: real Azurite, a real MongoDB-protocol server. Started on free ports, stopped by pid."""
+"""The servers that integration tests talk to: real Azurite, a real MongoDB-protocol server.
+
+Started on free ports, stopped by pid.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ def start_azurite(base_dir: Path) -> AzuriteServer:
 class MongoServer:
     """A MongoDB-protocol server over TCP that tests may kill and start again.
 
-    In order of preference: `MUSTER_TEST_MONGO_URI` (then it cannot be killed), `mongod` on the PATH, mongo-java-server.
+    In order of preference: `MUSTER_TEST_MONGO_URI` (then it cannot be killed), `mongod` on the
+    PATH, mongo-java-server.
     """
 
     def __init__(self, base_dir: Path) -> None:

@@ -1,4 +1,6 @@
-"""`python -m tests.support.short_run VIDEO PATH…`: `make run` with a video instead of the sample, a request for each path, then Ctrl-C."""
+"""`python -m tests.support.short_run VIDEO PATH…`: `make run` with a video instead of the sample, a
+request for each path, then Ctrl-C.
+"""
 
 from __future__ import annotations
 

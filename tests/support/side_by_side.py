@@ -1,7 +1,8 @@
-"""Tests that run beside others and tests that run alone, over all processes of one run of pytest-xdist.
+"""Tests that run beside others and tests that run alone, over all processes of one run of
+pytest-xdist.
 
-Tests with the mark `alone` measure time or memory, or take all that the machine has. Each waits until the tests of the other processes have
-ended, and holds up theirs while it runs.
+Tests with the mark `alone` measure time or memory, or take all that the machine has. Each waits
+until the tests of the other processes have ended, and holds up theirs while it runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Clients that hold a port without using it: connections that never finish, bodies that stand, answers that are not read."""
+"""Clients that hold a port without using it: connections that never finish, bodies that stand,
+answers that are not read.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ VIDEO = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + bytes(64 *
 
 
 def standing_upload(size_bytes: int = 10**9) -> bytes:
-    """Return the beginning of an upload: headers, the form's beginning, enough of a video to be staged."""
+    """Return the beginning of an upload: headers, the form's beginning, enough of a video to be
+    staged.
+    """
     return FORM + b"Content-Length: %d\r\n\r\n" % size_bytes + HEAD + VIDEO
 
 
@@ -43,7 +47,8 @@ def talk(
     pause_s: float = 0,
     timeout_s: float = 20,
 ) -> bytes:
-    """Send a beginning and further pieces on one connection; return all that is answered until the server ends it.
+    """Send a beginning and further pieces on one connection; return all that is answered until the
+    server ends it.
 
     Raises:
         TimeoutError: The server has not ended it in time.

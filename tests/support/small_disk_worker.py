@@ -1,6 +1,8 @@
-"""A real worker, with an engine that only pretends, on a disk that takes no long file: `python -m tests.support.small_disk_worker BYTES`.
+"""A real worker, with an engine that only pretends, on a disk that takes no long file: `python -m
+tests.support.small_disk_worker BYTES`.
 
-A write beyond the limit fails as it does on a full disk; no rights are needed for that, unlike for a small file system.
+A write beyond the limit fails as it does on a full disk; no rights are needed for that, unlike for
+a small file system.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A whole Muster of a test's own: the API in uvicorn and worker processes, over a given Azurite, with SQLite."""
+"""A whole Muster of a test's own: the API in uvicorn and worker processes, over a given Azurite,
+with SQLite.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ TRUTH = json.loads(SAMPLE.with_suffix(".truth.json").read_text()) if SAMPLE.exis
 
 
 class Stack:
-    """The API on a free port, and as many workers as a test starts, over containers and queues of their own."""
+    """The API on a free port, and as many workers as a test starts, over containers and queues of
+    their own.
+    """
 
     def __init__(
         self,
@@ -86,7 +90,9 @@ class Stack:
         )
 
     def start_worker(self, module: str = "worker.main", *arguments: str) -> Child:
-        """Start one more worker, by its module; see `tests.support.quick_worker` and those beside it for workers of the tests' own."""
+        """Start one more worker, by its module; see `tests.support.quick_worker` and those beside
+        it for workers of the tests' own.
+        """
         argv = [sys.executable, "-m", module, *arguments]
         worker = Child(
             f"worker{len(self.workers)}", argv, run_dir=self.base, env=self.env, cwd=REPOSITORY
@@ -167,7 +173,10 @@ class Stack:
         )
 
     def with_ports(self, work: Callable[[Ports], Awaitable[T]], *, checked: bool = True) -> T:
-        """Run a coroutine function on ports of the test's own; return its result. `checked`: only if storage and database go together."""
+        """Run a coroutine function on ports of the test's own; return its result.
+
+        `checked`: only if storage and database go together.
+        """
 
         async def run() -> T:
             ports = make_ports(self.config())

@@ -44,9 +44,11 @@ def reference_figures(
     """Return HOTA, AssA, DetA, MOTA, IDF1 (0 to 100) and IDSW.
 
     Args:
-        sequence_dir: Folder with `gt/gt.txt` and `seqinfo.ini`. work_dir: an empty folder to work in.
+        sequence_dir: Folder with `gt/gt.txt` and `seqinfo.ini`. work_dir: an empty folder to work
+            in.
         frame: (n,) from 0. track_id: (n,). xyxy: (n, 4) px.
-        with_classes: The truth has a class column, and MOT17's rule for distractors holds; else it is read as MOT15's.
+        with_classes: The truth has a class column, and MOT17's rule for distractors holds; else it
+            is read as MOT15's.
     """
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -64,7 +64,9 @@ class Two:
 
 
 async def look(ports: Ports) -> dict[str, Any]:
-    """Return everything that lies in the storage: blobs with their ETags, those with staged blocks only included, and messages."""
+    """Return everything that lies in the storage: blobs with their ETags, those with staged blocks
+    only included, and messages.
+    """
     found: dict[str, Any] = {}
     for store in (ports.sources, ports.results):
         infos = (await store.page("", limit=5000)).items
@@ -110,7 +112,9 @@ def exit_status(child: Child) -> int:
 
 
 def assert_refused(stack: Stack, *, commands: Sequence[tuple[str, ...]]) -> None:
-    """Every process and every command that would work with the storage ends with the sentence that says what to do."""
+    """Every process and every command that would work with the storage ends with the sentence that
+    says what to do.
+    """
     stack.api.start()
     worker = stack.start_worker("tests.support.quick_worker")
     told = []

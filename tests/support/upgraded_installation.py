@@ -43,7 +43,8 @@ class Upgraded:
     Attributes:
         expected: What release 0.1 said of it; see `make.py` beside the archive.
         ids: Of its jobs, by what they were made for.
-        replaced: Blobs of results that a recount of before has replaced: the sweeper may delete them.
+        replaced: Blobs of results that a recount of before has replaced: the sweeper may delete
+            them.
         statistics: As they are when all its jobs have ended.
     """
 
@@ -115,7 +116,9 @@ class Upgraded:
     def submit(
         self, name: str, *, srt: bool = False, key: str | None = None, **more: Any
     ) -> dict[str, Any]:
-        """Submit the film as the job of this name was; return the answer's content, with its headers under `headers`."""
+        """Submit the film as the job of this name was; return the answer's content, with its
+        headers under `headers`.
+        """
         files = [("file", ("film.mp4", (self.base / "film.mp4").read_bytes(), "video/mp4"))]
         files += [
             ("telemetry", ("film.srt", (self.base / "film.srt").read_bytes(), "text/plain"))
@@ -127,7 +130,9 @@ class Upgraded:
         return answer.json() | {"headers": answer.headers}
 
     def fresh(self) -> dict[str, dict[str, Any]]:
-        """Return jobs like two of the installation's, by name, that this release has done from the beginning."""
+        """Return jobs like two of the installation's, by name, that this release has done from the
+        beginning.
+        """
         if not self._fresh:
             flight = {"srt": True, "flight": self.expected["flight"]}
             ids = {
@@ -152,7 +157,9 @@ class Upgraded:
         return self.stack.with_ports(read)
 
     def etags(self) -> dict[str, str]:
-        """Return the ETag of every blob of a job or an upload, by container and name, as a client sees them that is no part of Muster."""
+        """Return the ETag of every blob of a job or an upload, by container and name, as a client
+        sees them that is no part of Muster.
+        """
         with BlobServiceClient.from_connection_string(
             self.azurite.connection_string, api_version=API_VERSION
         ) as client:

@@ -1,6 +1,7 @@
 """Small and odd video files, made on the fly: what people upload, whole and broken.
 
-Every picture carries its frame number as a binary code of eight bright or dark bars, so that a test can read which frame it got.
+Every picture carries its frame number as a binary code of eight bright or dark bars, so that a test
+can read which frame it got.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ BITS = 8
 
 
 def picture(number: int, *, width: int = 128, height: int = 96) -> npt.NDArray[np.uint8]:
-    """Return a BGR picture with `number` (mod 256) as vertical bars in its upper half and a moving square in its lower."""
+    """Return a BGR picture with `number` (mod 256) as vertical bars in its upper half and a moving
+    square in its lower.
+    """
     image = np.full((height, width, 3), 60, np.uint8)
     for bit in range(BITS):
         bright = number >> (BITS - 1 - bit) & 1
@@ -137,7 +140,8 @@ def remux(
 
 
 def trim_with_edit_list(source: Path, target: Path, *, start_pts: int) -> Path:
-    """Trim an MP4 without encoding anew: all packets stay, an edit list tells players to begin at `start_pts` (must not be a keyframe).
+    """Trim an MP4 without encoding anew: all packets stay, an edit list tells players to begin at
+    `start_pts` (must not be a keyframe).
 
     Packets before the start keep negative timestamps; the MP4 writer makes an edit list of them.
     """
@@ -179,7 +183,8 @@ def add_subtitles(
     Args:
         source: Its first video stream is taken.
         target: Written; its name says the container.
-        cues: When each begins, seconds, and its packet's content as the codec wants it (`mov_text`: without the leading length).
+        cues: When each begins, seconds, and its packet's content as the codec wants it (`mov_text`:
+            without the leading length).
         codec: `mov_text` for MP4, `subrip` or `ass` for Matroska.
     """
     with av.open(str(source)) as read, av.open(str(target), "w") as write:

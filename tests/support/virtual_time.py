@@ -1,4 +1,7 @@
-"""An event loop whose time goes on by itself: whatever waits for a moment gets it at once. Tests of time-outs take no time."""
+"""An event loop whose time goes on by itself: whatever waits for a moment gets it at once.
+
+Tests of time-outs take no time.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""A worker whose webhooks' receivers are on this machine, under any name: `python -m tests.support.webhook_worker [quick] [die]`.
+"""A worker whose webhooks' receivers are on this machine, under any name: `python -m
+tests.support.webhook_worker [quick] [die]`.
 
-`quick`: its engine only pretends. `die`: it ends as `kill -9` would end it between a delivery and everything that would say so.
+`quick`: its engine only pretends. `die`: it ends as `kill -9` would end it between a delivery and
+everything that would say so.
 """
 
 from __future__ import annotations

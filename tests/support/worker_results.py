@@ -1,7 +1,8 @@
 """Result files of the whole worker path: `python -m tests.support.worker_results OUT VIDEO…`.
 
-Each video is uploaded to an API of its own, counted by a worker process and fetched into `OUT/NAME`.
-Run it before and after a change, then compare both folders with `tests.support.compare_results`.
+Each video is uploaded to an API of its own, counted by a worker process and fetched into
+`OUT/NAME`. Run it before and after a change, then compare both folders with
+`tests.support.compare_results`.
 """
 
 from __future__ import annotations

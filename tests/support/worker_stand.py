@@ -61,7 +61,9 @@ class TestTimer(Timer):
 
 
 class QuietTimer(TestTimer):
-    """The same without a busy loop: whoever waits sleeps until the event is set or the clock is moved. For tests with many steps."""
+    """The same without a busy loop: whoever waits sleeps until the event is set or the clock is
+    moved. For tests with many steps.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +147,9 @@ class WorkerStand:
     async def submit(
         self, *files: bytes, job_id: str = "job1", owner: str = LOCAL_OWNER, **settings: Any
     ) -> Job:
-        """Record a job and send its first message; default: one file of 35 frames, which makes 4 segments."""
+        """Record a job and send its first message; default: one file of 35 frames, which makes 4
+        segments.
+        """
         sources = []
         for index, data in enumerate(files or (b"35 frames",)):
             info = await self.ports.sources.put(source_blob(job_id, index), data)
@@ -219,14 +223,17 @@ class WorkerStand:
             assert self.timer.elapsed_s < until, "the work does not end"
             for _ in range(50):
                 await asyncio.sleep(0)
-            # The engine works in threads: a round through one, each step, keeps the clock from outrunning them on a busy machine.
+            # The engine works in threads: a round through one, each step, keeps the clock from
+            # outrunning them on a busy machine.
             await asyncio.to_thread(int)
             if not task.done():
                 self.timer.advance(step_s)
         return task.result()
 
     async def blobs(self, job_id: str = "job1") -> dict[str, bytes]:
-        """Return the job's result blobs but for those that tell times, by the path `results/ATTEMPT/NAME`."""
+        """Return the job's result blobs but for those that tell times, by the path
+        `results/ATTEMPT/NAME`.
+        """
         found = [
             blob.name
             async for blob in self.ports.results.list_blobs(f"{job_prefix(job_id)}results/")
@@ -245,7 +252,8 @@ class WorkerStand:
         )
 
     def close(self) -> None:
-        # An engine's thread that nobody told to stop would else be waited for without end, and the test that shows it give no verdict.
+        # An engine's thread that nobody told to stop would else be waited for without end, and the
+        # test that shows it give no verdict.
         self.is_closed = True
         for scratch in self.scratches:
             scratch.close()

@@ -1,4 +1,6 @@
-"""The documentation: it builds without a warning, its links lead somewhere, its generated pages are current."""
+"""The documentation: it builds without a warning, its links lead somewhere, its generated pages are
+current.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Every pattern and scanner that reads a stranger's text takes time in proportion to its length.
 
-A quadratic one takes 16 times as long for four times the text. Times are of this thread's processor, the least of several tries, and a
+A quadratic one takes 16 times as long for four times the text. Times are of this thread's
+processor, the least of several tries, and a
 machine under load gets more than one chance: what is quadratic fails them all.
 """
 
@@ -43,7 +44,8 @@ def longer(begin: str, middle: str, end: str = "") -> Callable[[int], str]:
     return lambda n: begin + middle * (n // len(middle)) + end
 
 
-# Module and name of a pattern, and text on which it has to try most. Several where it has several parts that repeat.
+# Module and name of a pattern, and text on which it has to try most. Several where it has several
+# parts that repeat.
 PATTERNS: dict[str, list[Callable[[int], str]]] = {
     "api/port/heads.py:_END": [longer("", "\n"), longer("", "\r"), longer("", "\n\r")],
     "api/port/heads.py:_FRAMING": [
@@ -273,7 +275,9 @@ def is_linear(
 
 
 def patterns_in(path: Path) -> Iterator[str]:
-    """Yield the name of each pattern of a module: that of the variable, or of the function it stands in."""
+    """Yield the name of each pattern of a module: that of the variable, or of the function it
+    stands in.
+    """
     tree = ast.parse(path.read_text(), str(path))
     for top in tree.body:
         for node in ast.walk(top):

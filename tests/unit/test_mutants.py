@@ -1,4 +1,6 @@
-"""The table of mechanisms that are taken out fits the code: else a mutant would change nothing, or the wrong place."""
+"""The table of mechanisms that are taken out fits the code: else a mutant would change nothing, or
+the wrong place.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The tests that docs/explanation/security.md names are there, and none of them is left out of `make test`."""
+"""The tests that docs/explanation/security.md names are there, and none of them is left out of
+`make test`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which package may import which, and how large a file and a function may grow. ARCHITECTURE.md says why."""
+"""Which package may import which, and how large a file and a function may grow.
+
+ARCHITECTURE.md says why.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ _PROGRAMS_USE = (
 _ENGINE_USES = (*_RECORDS, "ml_engine")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    # Packages and lone modules; the longest name that fits a module is its row. Modules of a row may import one another.
+    # Packages and lone modules; the longest name that fits a module is its row. Modules of a row
+    # may import one another.
     "core.errors": (),
     "core.addresses": (),
     "core.child_environment": (),
@@ -203,7 +207,10 @@ EXCEPTIONS = {
     "ml_engine.thresholds imports ml_engine.cli.thresholds": "the command's old name, for one release",
     "ml_engine.training.gallery imports ml_engine.cli.gallery": "the command's old name, for one release",
 }
-"""Imports that the tables forbid and that are there all the same, and why. One that is gone must go from here too."""
+"""Imports that the tables forbid and that are there all the same, and why.
+
+One that is gone must go from here too.
+"""
 
 HEAVY = {
     "numpy",
@@ -246,7 +253,8 @@ def dotted(path: Path) -> str:
 
 @cache
 def imported(path: Path) -> tuple[str, ...]:
-    """Return the dotted name of every module that a file imports, wherever in the file it does, for types alone included.
+    """Return the dotted name of every module that a file imports, wherever in the file it does, for
+    types alone included.
 
     `from a import b` gives `a.b` where that is a module of this repository, else `a`.
     """

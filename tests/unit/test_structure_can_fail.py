@@ -1,4 +1,6 @@
-"""The rules of structure can fail: a forbidden import of each package, a circle, and what is too large are found."""
+"""The rules of structure can fail: a forbidden import of each package, a circle, and what is too
+large are found.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from tests.unit.test_structure import (
 )
 
 FORBIDDEN = {
-    # One import of each row's, said here once more so that a table which allows too much is noticed.
+    # One import of each row's, said here once more so that a table which allows too much is
+    # noticed.
     "core.errors": "core.domain.job",
     "core.addresses": "core.config.processes",
     "core.child_environment": "core.config.processes",

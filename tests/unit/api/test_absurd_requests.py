@@ -1,4 +1,6 @@
-"""Numbers, dates and names beyond all measure: each is refused with a reason, or means what it says, and none is an error of the server."""
+"""Numbers, dates and names beyond all measure: each is refused with a reason, or means what it
+says, and none is an error of the server.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who is let in at all: addresses at which a request arrives, names and pages it comes from. No route is reached by the rest."""
+"""Who is let in at all: addresses at which a request arrives, names and pages it comes from.
+
+No route is reached by the rest.
+"""
 
 from __future__ import annotations
 

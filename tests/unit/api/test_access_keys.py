@@ -1,4 +1,7 @@
-"""What a key opens: by scope, by owner, until it is revoked. Refusals tell nothing about what there is."""
+"""What a key opens: by scope, by owner, until it is revoked.
+
+Refusals tell nothing about what there is.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Calibrations by name over HTTP: the fit that comes back, every refusal with its code, and jobs that ask for one."""
+"""Calibrations by name over HTTP: the fit that comes back, every refusal with its code, and jobs
+that ask for one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Bad input over HTTP: each gets the right 4xx, a code and a sentence, and leaves no blob, no job and no message behind."""
+"""Bad input over HTTP: each gets the right 4xx, a code and a sentence, and leaves no blob, no job
+and no message behind.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A drone's telemetry beside its video: what a job tells of it, whose it is, every refusal with its code."""
+"""A drone's telemetry beside its video: what a job tells of it, whose it is, every refusal with its
+code.
+"""
 
 from __future__ import annotations
 

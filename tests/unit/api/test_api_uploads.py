@@ -32,7 +32,8 @@ async def test_a_link_names_what_to_send_where_and_until_when(api: ApiStand) -> 
     assert upload_blob(link["upload_id"], owner="local") in link["url"]
     assert (link["method"], link["headers"]) == ("PUT", {"x-ms-blob-type": "BlockBlob"})
     assert link["expires_at_utc"] == "2026-06-01T10:30:00Z"
-    # The marker, without which no sweeper may ever delete what is put there, is written before the link is given out.
+    # The marker, without which no sweeper may ever delete what is put there, is written before the
+    # link is given out.
     marker = StorageMark.from_bytes(
         await api.ports.sources.get(link_blob(upload_blob(link["upload_id"], owner="local")))
     )

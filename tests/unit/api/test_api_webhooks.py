@@ -1,4 +1,6 @@
-"""Webhooks through the API: named by a submission, shown with the job, refused where they are not allowed."""
+"""Webhooks through the API: named by a submission, shown with the job, refused where they are not
+allowed.
+"""
 
 from __future__ import annotations
 

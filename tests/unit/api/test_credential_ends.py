@@ -1,4 +1,6 @@
-"""What stays open ends with the key or token that opened it: WebSockets, their tickets, answers and uploads under way."""
+"""What stays open ends with the key or token that opened it: WebSockets, their tickets, answers and
+uploads under way.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ async def key_caller(api: ApiStand, life_s: float | None = None) -> Caller:
 
 
 async def closed_after(api: ApiStand, caller: Caller) -> tuple[Close, list[float]]:
-    """Return how a WebSocket of a caller is closed, and the pauses before each look; the clock goes on by them."""
+    """Return how a WebSocket of a caller is closed, and the pauses before each look; the clock goes
+    on by them.
+    """
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:

@@ -1,4 +1,7 @@
-"""The port's own limits: where headers end, who has a place, what the guard ends and when. In virtual time, without a socket."""
+"""The port's own limits: where headers end, who has a place, what the guard ends and when.
+
+In virtual time, without a socket.
+"""
 
 from __future__ import annotations
 

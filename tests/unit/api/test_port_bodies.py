@@ -24,7 +24,9 @@ def paces(*, idle_s: float = 30, rate: float = 1024, limit: int = 128) -> Paces:
 
 
 def sending(*pieces: tuple[float, int]) -> Callable[[], Any]:
-    """Return a server's `receive`: each piece comes so many seconds after it was first asked for, and none afterwards."""
+    """Return a server's `receive`: each piece comes so many seconds after it was first asked for,
+    and none afterwards.
+    """
     left = list(pieces)
     coming: asyncio.Future[dict[str, Any]] | None = None
 

@@ -47,7 +47,10 @@ def test_an_ipv6_subscriber_is_one_client() -> None:
     ],
 )
 async def test_the_servers_protocols_call_the_app_that_they_hold(name: str) -> None:
-    """What the guard takes of uvicorn. Where this fails, `api/port` must learn how the new version calls the application."""
+    """What the guard takes of uvicorn.
+
+    Where this fails, `api/port` must learn how the new version calls the application.
+    """
     module, _, kind = name.partition(":")
     called = []
 

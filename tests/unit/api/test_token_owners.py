@@ -1,4 +1,6 @@
-"""Owners that begin with `oidc:` are those of tokens: no key is made for one, and one of before opens nothing."""
+"""Owners that begin with `oidc:` are those of tokens: no key is made for one, and one of before
+opens nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Archives that are small and claim, or unpack to, more than a calibration needs: refused, without room for what they claim."""
+"""Archives that are small and claim, or unpack to, more than a calibration needs: refused, without
+room for what they claim.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def zeros(size_bytes: int) -> bytes:
 
 
 def lying(data: bytes, size: int) -> bytes:
-    """Return an archive whose members say that they unpack to so many bytes, in both places where that is said."""
+    """Return an archive whose members say that they unpack to so many bytes, in both places where
+    that is said.
+    """
     changed = bytearray(data)
     for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
         at = -1

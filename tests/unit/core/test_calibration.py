@@ -18,7 +18,9 @@ CAMERA = np.array([[1200.0, 0, 960], [0, 1200, 540], [0, 0, 1]])
 
 
 def view(ground: np.ndarray, *, height_m: float = 6, tilt_deg: float = 25) -> np.ndarray:
-    """Return the pixels of ground points (x right, y ahead, metres), by a camera above the origin looking down by `tilt_deg`."""
+    """Return the pixels of ground points (x right, y ahead, metres), by a camera above the origin
+    looking down by `tilt_deg`.
+    """
     tilt = np.radians(tilt_deg)
     x, y = ground.T
     down = np.stack(
@@ -217,7 +219,9 @@ def test_the_shared_npz_are_refused(shared_dir: Path) -> None:
 
 
 def test_the_shared_cameras(shared_dir: Path) -> None:
-    """Points that people clicked: those of one plane fit, the set with points beyond the horizon loses them or is refused."""
+    """Points that people clicked: those of one plane fit, the set with points beyond the horizon
+    loses them or is refused.
+    """
     for name in ("campus", "factory"):
         data = json.loads((shared_dir / "data" / "homography" / f"{name}.json").read_text())
         per_metre = data["ground_plane"]["pixels_per_meter"]
@@ -269,7 +273,9 @@ def test_two_wrong_pairs_of_nine_and_six_of_sixteen_are_found() -> None:
 
 
 def test_the_error_radius_holds_nine_of_ten() -> None:
-    """Of points marked with noise, and foot points with noise, near, far, and beyond the marked ground."""
+    """Of points marked with noise, and foot points with noise, near, far, and beyond the marked
+    ground.
+    """
     where = np.array([[0.0, 10], [5, 25], [-4, 9], [2, 40]])
     held, radii, errors = [], [], []
     for seed in range(300):
@@ -282,14 +288,17 @@ def test_the_error_radius_holds_nine_of_ten() -> None:
     shares = np.mean(held, axis=0)
     assert ((shares > 0.85) & (shares < 0.96)).all(), shares
     assert 0.85 < np.mean(held) < 0.95
-    # At a flat angle errors lie along the view: nine tenths of such lie within 2.44 medians, of round ones within 1.82.
+    # At a flat angle errors lie along the view: nine tenths of such lie within 2.44 medians, of
+    # round ones within 1.82.
     assert (np.median(radii, axis=0) < 2.44 * np.median(errors, axis=0)).all()
     middle = np.median(radii, axis=0)
     assert middle[3] > middle[1] > middle[0]
 
 
 def test_the_error_radius_by_hand() -> None:
-    """Seen from straight above, 10 px a metre and exact pairs: 3 px each way are 0.3 m, and 90 % lie within 2.146 deviations."""
+    """Seen from straight above, 10 px a metre and exact pairs: 3 px each way are 0.3 m, and 90 %
+    lie within 2.146 deviations.
+    """
     above = np.array([[x, y] for x in (0.0, 400, 800) for y in (0.0, 300, 600)])
     many = np.repeat(above, 400, axis=0)
     fitted = fit_homography(settings(many, many * (0.1, -0.1)))

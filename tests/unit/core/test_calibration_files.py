@@ -1,4 +1,6 @@
-"""Calibration files: told by content, whatever their name says; the same for the API and the command line."""
+"""Calibration files: told by content, whatever their name says; the same for the API and the
+command line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Configuration: the names that users of the replaced systems have in their `.env`, and what is refused."""
+"""Configuration: the names that users of the replaced systems have in their `.env`, and what is
+refused.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""No cell of a CSV that Muster writes is a formula, whatever people call their lines, zones and cameras."""
+"""No cell of a CSV that Muster writes is a formula, whatever people call their lines, zones and
+cameras.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Deletions are announced before anything is deleted, and whoever comes later finishes what was announced."""
+"""Deletions are announced before anything is deleted, and whoever comes later finishes what was
+announced.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ async def expire_it(stand: Stand, ports: Ports) -> None:
 
 
 async def test_what_is_announced_is_finished_wherever_the_process_dies(stand: Stand) -> None:
-    """Killed before and after every call of a deletion, and of an expiry that is turned off before anybody sweeps again."""
+    """Killed before and after every call of a deletion, and of an expiry that is turned off before
+    anybody sweeps again.
+    """
     for work, fields in ((delete_it, {}), (delete_it, {"state": "detecting"}), (expire_it, {})):
         calls = Calls()
         whole = Stand()

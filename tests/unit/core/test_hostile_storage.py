@@ -1,4 +1,6 @@
-"""Wrong databases, restored backups, wrong clocks, interrupted commands: nothing that somebody may need is deleted."""
+"""Wrong databases, restored backups, wrong clocks, interrupted commands: nothing that somebody may
+need is deleted.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ async def marks(ports: Ports) -> set[str]:
 
 
 async def submit(ports: Ports, clock: SteppedClock, number: int, *, accepted: bool) -> Job:
-    """Leave what an API leaves that could not delete the marker; not accepted: it died before the record."""
+    """Leave what an API leaves that could not delete the marker; not accepted: it died before the
+    record.
+    """
     job = make_job(key(number), clock())
     await ports.sources.put(submitting_blob(job.id), IDENTITY.mark.to_bytes())
     await ports.sources.put(source_blob(job.id, 0), b"film")
@@ -85,7 +89,9 @@ async def submit(ports: Ports, clock: SteppedClock, number: int, *, accepted: bo
 async def test_a_marker_left_beside_an_accepted_film_does_not_cost_it(
     identity: StorageIdentity,
 ) -> None:
-    """The marker stays where storage did not answer its deletion; then a backup is restored, or another database adopts."""
+    """The marker stays where storage did not answer its deletion; then a backup is restored, or
+    another database adopts.
+    """
     clock = SteppedClock()
     ports = with_database(make_ports(clock), identity)
     await submit(ports, clock, 1, accepted=True)
@@ -104,7 +110,8 @@ async def test_a_marker_left_beside_an_accepted_film_does_not_cost_it(
     ]
 
 
-# ---------------------------------------------------------------- a stack that runs on after its storage was taken
+# ---------------------------------------------------------------- a stack that runs on after its
+# storage was taken
 
 
 async def expire_all(ports: Ports, clock: SteppedClock, numbers: range) -> None:
@@ -193,7 +200,8 @@ async def test_a_clock_that_is_ahead_forgets_no_tombstone() -> None:
     assert list(await ports.ledger.tombstones([key(1)])) == [key(1)]
 
 
-# ---------------------------------------------------------------- commands that die, and that are run again
+# ---------------------------------------------------------------- commands that die, and that are
+# run again
 
 
 @pytest.mark.parametrize("place", ["sources", "results", "queue", "detect_queue"])
@@ -220,7 +228,9 @@ async def test_a_takeover_that_died_anywhere_is_finished_by_the_next_start(
 
 
 def named(ports: MemoryPorts, names: tuple[str, ...] = NAMES) -> MemoryPorts:
-    """Return the same database beside a new storage, with the names that are configured: as a process starts."""
+    """Return the same database beside a new storage, with the names that are configured: as a
+    process starts.
+    """
     new = make_ports(SteppedClock())
     again = dataclasses.replace(
         ports,
@@ -324,7 +334,9 @@ async def test_a_job_whose_blobs_cannot_be_deleted_holds_up_no_other(
 
 
 async def test_an_api_that_was_refused_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator runs `separate` beside it: a connection that stayed would go to the queues of before."""
+    """The operator runs `separate` beside it: a connection that stayed would go to the queues of
+    before.
+    """
     ports = make_ports(SteppedClock())
     connected: set[str] = set()
 

@@ -1,4 +1,6 @@
-"""Uploads that run and links that are alive hold their bytes, so that no number of them passes an owner's quota together."""
+"""Uploads that run and links that are alive hold their bytes, so that no number of them passes an
+owner's quota together.
+"""
 
 from __future__ import annotations
 

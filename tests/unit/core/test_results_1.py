@@ -1,4 +1,6 @@
-"""Results and counts of versions 1.x are read as those of version 2.0, from a real installation of release 0.1."""
+"""Results and counts of versions 1.x are read as those of version 2.0, from a real installation of
+release 0.1.
+"""
 
 from __future__ import annotations
 

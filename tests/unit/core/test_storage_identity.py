@@ -1,4 +1,6 @@
-"""Storage and database carry one identity: who may start on what, and what the operator's commands change."""
+"""Storage and database carry one identity: who may start on what, and what the operator's commands
+change.
+"""
 
 from __future__ import annotations
 

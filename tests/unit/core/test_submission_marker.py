@@ -1,4 +1,6 @@
-"""The marker of an unfinished submission goes once its job's record stands, or it would allow to delete videos whose record is lost."""
+"""The marker of an unfinished submission goes once its job's record stands, or it would allow to
+delete videos whose record is lost.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Submissions that end on the way: what stays, what goes, and what the same request gets when it is sent again."""
+"""Submissions that end on the way: what stays, what goes, and what the same request gets when it is
+sent again.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,8 @@ async def test_a_job_whose_message_could_not_be_sent_is_taken_back(
     with pytest.raises(Unavailable):
         await stand.submit()
     assert (await stand.jobs(), await stand.blobs(), await stand.copies()) == ([], [], [])
-    # The message may have been sent all the same: the worker that gets it must not wait for the record.
+    # The message may have been sent all the same: the worker that gets it must not wait for the
+    # record.
     (buried,) = (await stand.ports.ledger.tombstones([stand.last_id])).values()
     assert (buried.reason, buried.done_at_utc) == ("refused", stand.clock())
 

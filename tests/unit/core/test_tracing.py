@@ -1,4 +1,6 @@
-"""Spans and trace context: what is recorded, what is handed on, and that nothing is loaded where nothing is configured."""
+"""Spans and trace context: what is recorded, what is handed on, and that nothing is loaded where
+nothing is configured.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Fair order between owners: what one submits delays another by little, loses nothing, and costs one who is alone nothing."""
+"""Fair order between owners: what one submits delays another by little, loses nothing, and costs
+one who is alone nothing.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,8 @@ async def test_many_jobs_of_another_owner_delay_by_little(
     for number in range(40):
         await submit(stand, f"theirs{number:03d}", "ranch", LONG)
     await submit(stand, "mine", "park", LONG)
-    # Parking a job takes a round here, though it takes but a few requests: none of its video is looked at.
+    # Parking a job takes a round here, though it takes but a few requests: none of its video is
+    # looked at.
     assert await rounds_until(stand, worker, "mine") <= 40 + 3.2 * own
     states = Counter([(await stand.job(f"theirs{number:03d}")).state for number in range(40)])
     assert states["queued"] >= 40 - LEAST_WIDTH - 3 and states["completed"] >= 1
@@ -187,7 +190,8 @@ async def test_a_recount_waits_for_no_recording_that_is_still_detected(stand: Wo
     await work_off(stand, worker)
     for number in range(LEAST_WIDTH + 1):
         await submit(stand, f"long{number}", "ranch", LONG)
-    # Only the queue of planning is served: as where the machines that detect are away or have hours to go.
+    # Only the queue of planning is served: as where the machines that detect are away or have hours
+    # to go.
     while await lane(stand, worker, stand.ports.queue):
         pass
     assert [(await stand.job(f"long{number}")).state for number in range(LEAST_WIDTH + 1)] == [

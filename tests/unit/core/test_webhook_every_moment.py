@@ -1,4 +1,6 @@
-"""A worker is killed at every call that ends a job, makes its event or delivers it: the webhook is told all the same, under one id."""
+"""A worker is killed at every call that ends a job, makes its event or delivers it: the webhook is
+told all the same, under one id.
+"""
 
 from __future__ import annotations
 

@@ -77,7 +77,9 @@ async def test_receivers_that_hang_delay_no_other_owner_and_messages_do_not_mult
         await desk.webhooks.announce(done)
 
     async def round_of(seconds: float) -> int:
-        """Hang until nothing else can be done, let the tries time out, move on; return how many `notify` messages were received."""
+        """Hang until nothing else can be done, let the tries time out, move on; return how many
+        `notify` messages were received.
+        """
         seen = 0
         while (message := await desk.deliver(desk.processor)) is not None:
             seen += message.step == "notify"

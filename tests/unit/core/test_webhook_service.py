@@ -1,4 +1,6 @@
-"""Telling webhooks, on stores in memory and with a clock that the test moves: order, back-off, giving up, the sweeper."""
+"""Telling webhooks, on stores in memory and with a clock that the test moves: order, back-off,
+giving up, the sweeper.
+"""
 
 from __future__ import annotations
 
@@ -191,7 +193,9 @@ async def test_an_event_whose_message_got_lost_is_found_by_the_sweeper(desk: Des
 
 
 async def test_an_attempt_that_ended_without_its_event_is_found_by_the_sweeper(desk: Desk) -> None:
-    """As when a worker is killed between the end of the job and the event, and its message is gone, too."""
+    """As when a worker is killed between the end of the job and the event, and its message is gone,
+    too.
+    """
     await desk.ask()
     await desk.webhooks.expect(await desk.job())
     await desk.ports.jobs.update(

@@ -1,4 +1,6 @@
-"""Azurite in `docker compose`: an account in a volume, for the user that API and workers run as; no key in a file of the project."""
+"""Azurite in `docker compose`: an account in a volume, for the user that API and workers run as; no
+key in a file of the project.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,8 @@ def test_no_key_is_written_down() -> None:
             for path in (REPOSITORY / folder).rglob("*")
             if path.suffix in (".py", ".js", ".md", ".sh", ".yml")
         ]
-    # 64 bytes in base64, which is what Azurite takes; the locked packages have digests of that length.
+    # 64 bytes in base64, which is what Azurite takes; the locked packages have digests of that
+    # length.
     found = [
         path.name
         for path in files

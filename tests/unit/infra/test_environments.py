@@ -1,4 +1,6 @@
-"""A child process inherits what its list names: no secret of its parent, no descriptor, no search path that means the current folder."""
+"""A child process inherits what its list names: no secret of its parent, no descriptor, no search
+path that means the current folder.
+"""
 
 from __future__ import annotations
 

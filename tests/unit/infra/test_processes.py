@@ -1,4 +1,6 @@
-"""Logs of the processes that `make run` starts: they are kept small, and the process goes on writing."""
+"""Logs of the processes that `make run` starts: they are kept small, and the process goes on
+writing.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ from ml_engine.tracking.tracklets import Boxes
 def recording(
     distinct: float, tracklets: int = 12, boxes: int = 30
 ) -> tuple[np.ndarray, np.ndarray, Boxes]:
-    """Tracklets of the same time; embeddings that differ between animals by `distinct` and within them by a little."""
+    """Tracklets of the same time; embeddings that differ between animals by `distinct` and within
+    them by a little.
+    """
     generator = np.random.default_rng(3)
     common = generator.normal(size=16)
     own = generator.normal(size=(tracklets, 16))

@@ -1,4 +1,7 @@
-"""The command line: exit statuses, sentences, files. Detector and decoder are stand-ins; the rest is real."""
+"""The command line: exit statuses, sentences, files.
+
+Detector and decoder are stand-ins; the rest is real.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The filter of system calls refuses every call but those that decoding needs, and whatever is tried harms nothing."""
+"""The filter of system calls refuses every call but those that decoding needs, and whatever is
+tried harms nothing.
+"""
 
 from __future__ import annotations
 
@@ -279,7 +281,9 @@ linux_only = pytest.mark.skipif(
 
 @pytest.fixture
 def victim() -> Iterator[subprocess.Popen[bytes]]:
-    """Another process of this user, which also waits at the other end of a pipe that the attacker holds."""
+    """Another process of this user, which also waits at the other end of a pipe that the attacker
+    holds.
+    """
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     yield process
     process.kill()

@@ -1,4 +1,6 @@
-"""The contact sheet: everyone counted is on it, it stays small, and nothing of the video is changed."""
+"""The contact sheet: everyone counted is on it, it stays small, and nothing of the video is
+changed.
+"""
 
 from __future__ import annotations
 

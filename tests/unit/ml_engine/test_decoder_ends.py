@@ -27,7 +27,9 @@ def plain(tmp_path: Path) -> Path:
 
 
 def _with_program(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    """Have the process do something else than decode once it is ready, in place of a decoder that a file has taken over."""
+    """Have the process do something else than decode once it is ready, in place of a decoder that a
+    file has taken over.
+    """
     program = [
         "import sys; sys.path[:0] = sys.argv[1:3]",
         "import os, signal, time, ml_engine.video.sandbox.child as child",

@@ -27,7 +27,9 @@ INFO = DetectorInfo(
 
 
 class PixelDetector(Detector):
-    """Finds one box in each frame, at the place that the frame's first pixel says; three times, and some noise."""
+    """Finds one box in each frame, at the place that the frame's first pixel says; three times, and
+    some noise.
+    """
 
     def __init__(
         self, *, batch_size: int = 1, concurrency: int = 2, fail_at: int | None = None

@@ -28,7 +28,9 @@ NAMES = ("person", "cow", "horse", "tree", "bison")
 
 
 def checkpoint_folder(folder: Path, **config: Any) -> Path:
-    """A folder that looks like a checkpoint; its weights are no weights, which nobody finds out without loading them."""
+    """A folder that looks like a checkpoint; its weights are no weights, which nobody finds out
+    without loading them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     described = {
         "model_type": "rt_detr",
@@ -214,7 +216,8 @@ def test_sigmoid_scores_of_all_labels_are_folded_into_columns() -> None:
         [[0.5, 0.5, 0.2, 0.4], [0.1, 0.1, 0.1, 0.1], [0.05, 0.5, 0.2, 0.2]], np.float32
     )
     found = decode(logits, boxes, (200, 100))
-    # columns: bison, cattle, person, animal; ordered by the best column; the second box is noise; the third is clipped to the frame
+    # columns: bison, cattle, person, animal; ordered by the best column; the second box is noise;
+    # the third is clipped to the frame
     assert np.allclose(found.scores, [[0.02, 0.02, 0.9, 0.02], [0.1, 0.6, 0.2, 0.7]], atol=1e-6)
     assert np.allclose(found.xyxy, [[0, 40, 30, 60], [80, 30, 120, 70]], atol=1e-4)
     assert (found.xyxy.dtype, found.scores.dtype) == (np.float32, np.float32)

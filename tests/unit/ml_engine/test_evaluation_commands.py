@@ -1,4 +1,6 @@
-"""`evaluate` on the command line: figures worked by hand, the JSON's shape, exit statuses and sentences."""
+"""`evaluate` on the command line: figures worked by hand, the JSON's shape, exit statuses and
+sentences.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Average precision: worked by hand, and equal to the reference implementation's; COCO files read as Muster's classes."""
+"""Average precision: worked by hand, and equal to the reference implementation's; COCO files read
+as Muster's classes.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ def test_an_overlap_of_two_thirds_is_right_at_four_of_ten_limits() -> None:
 
 
 def test_precision_is_read_at_101_recalls() -> None:
-    # Best first: right, wrong, right. Recall 0.5 at precision 1, recall 1 at 2/3: 51 recalls up to 0.5 at 1, 50 at 2/3.
+    # Best first: right, wrong, right. Recall 0.5 at precision 1, recall 1 at 2/3: 51 recalls up to
+    # 0.5 at 1, 50 at 2/3.
     found = [(BOX, 0.9), (shifted(500), 0.8), (shifted(100), 0.7)]
     result = Pooled.of([matched(found, [BOX, shifted(100)])]).precision()
     assert result.ap50 == pytest.approx((51 + 50 * 2 / 3) / 101)

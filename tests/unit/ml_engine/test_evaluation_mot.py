@@ -20,7 +20,9 @@ from ml_engine.evaluation.moving_window import detectable, swept
 from ml_engine.evaluation.track_metrics import Truth, score
 
 Row = tuple[int, int, float]
-"""Frame, id, and the left side of a box of 10 x 10 px: boxes of one animal lie on a line of its own."""
+"""Frame, id, and the left side of a box of 10 x 10 px: boxes of one animal lie on a line of its
+own.
+"""
 
 
 def boxes(rows: list[Row]) -> np.ndarray:
@@ -87,7 +89,8 @@ def test_a_track_broken_in_half() -> None:
 
 def test_half_of_the_boxes_missed_and_one_invented() -> None:
     got = figures(along(1, range(10), 0), [*along(1, range(5), 0), (9, 2, 500)], 10)
-    # 5 right, 5 missed, 1 wrong: DetA 5 / 11, MOTA (5 - 1) / 10, IDF1 2 x 5 / (10 + 6); association 5 / 10.
+    # 5 right, 5 missed, 1 wrong: DetA 5 / 11, MOTA (5 - 1) / 10, IDF1 2 x 5 / (10 + 6); association
+    # 5 / 10.
     assert (
         got["DetA"] == pytest.approx(500 / 11)
         and got["MOTA"] == pytest.approx(40)

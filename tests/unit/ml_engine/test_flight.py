@@ -1,4 +1,6 @@
-"""Animals on the map from a drone's telemetry: against values worked out by hand, and in rendered flights with all their errors."""
+"""Animals on the map from a drone's telemetry: against values worked out by hand, and in rendered
+flights with all their errors.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ def placed(camera, pixel: tuple[float, float], above_m: float = 0.7):
 @pytest.mark.parametrize(
     ("yaw", "pitch", "roll", "pixel", "expected"),
     [
-        # Straight down from 50 m above the middle of a cow: 100 px are 5 m, the top of the picture looks where the drone heads.
+        # Straight down from 50 m above the middle of a cow: 100 px are 5 m, the top of the picture
+        # looks where the drone heads.
         ("0.0", "-90.0", "0.0", (1000, 500), (0, 0)),
         ("0.0", "-90.0", "0.0", (1100, 500), (5, 0)),
         ("0.0", "-90.0", "0.0", (1000, 400), (0, 5)),
@@ -59,7 +62,8 @@ def placed(camera, pixel: tuple[float, float], above_m: float = 0.7):
         # Half-way down, northwards: the middle of the picture is as far off as the drone is high.
         ("0.0", "-45.0", "0.0", (1000, 500), (0, 50)),
         ("-90.0", "-45.0", "0.0", (1000, 500), (-50, 0)),
-        # 45 degrees below the axis of a camera 45 degrees down is straight down; above it, the horizon.
+        # 45 degrees below the axis of a camera 45 degrees down is straight down; above it, the
+        # horizon.
         ("0.0", "-45.0", "0.0", (1000, 1500), (0, 0)),
         ("0.0", "-45.0", "0.0", (1000, -500), (np.nan, np.nan)),
         # Rolled clockwise by 90 degrees: what is right of the axis was below it.
@@ -85,7 +89,9 @@ def test_into_the_picture_and_back() -> None:
 
 
 def test_covariances_by_hand() -> None:
-    """Straight down from 50 m, in the middle: tilt moves by 50 m times its angle; height, heading and focal length by nothing."""
+    """Straight down from 50 m, in the middle: tilt moves by 50 m times its angle; height, heading
+    and focal length by nothing.
+    """
     camera = posed(position_deviation_m=1.0, tilt_deviation_deg=1.0, height_deviation_m=3.0)
     np.testing.assert_allclose(
         placed(camera, (1000, 500))[1],
@@ -93,7 +99,8 @@ def test_covariances_by_hand() -> None:
         + np.eye(2) * (0.111 / 12**0.5) ** 2,
         atol=1e-3,
     )
-    # 1000 px to the right are 50 m: 3 m more height are 3 m farther, 2 degrees of heading 1.745 m across, 3 % of focal length 1.5 m.
+    # 1000 px to the right are 50 m: 3 m more height are 3 m farther, 2 degrees of heading 1.745 m
+    # across, 3 % of focal length 1.5 m.
     _, covariance = placed(
         posed(position_deviation_m=1e-3, tilt_deviation_deg=1e-3, height_deviation_m=3.0),
         (2000, 500),
@@ -243,7 +250,9 @@ def errors_of(flown) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_radius_holds_nine_of_ten_animals_in_rendered_flights() -> None:
-    """Errors of satellites and compass stay the same all along a flight, so that many flights are needed: 200 of half a second."""
+    """Errors of satellites and compass stay the same all along a flight, so that many flights are
+    needed: 200 of half a second.
+    """
     held, errors, radii = [], [], []
     for seed in range(200):
         generator = np.random.default_rng([seed, 7])
@@ -261,7 +270,9 @@ def test_the_radius_holds_nine_of_ten_animals_in_rendered_flights() -> None:
 
 
 def test_a_drone_without_attitude_that_flew_forwards_looking_down() -> None:
-    """What most drones write, and what a person states beside it: the places are right, and within their radii."""
+    """What most drones write, and what a person states beside it: the places are right, and within
+    their radii.
+    """
     stated = parse_settings({"flight": {"nadir": True, "heading_deg": "course"}})
     held, errors = [], []
     for seed in range(40):

@@ -18,7 +18,9 @@ from ml_engine.training.report import FALSE_BGR
 
 
 class CornerFinder(Detector):
-    """Finds a cow in the upper left quarter of every picture, and under its threshold one in all of it."""
+    """Finds a cow in the upper left quarter of every picture, and under its threshold one in all of
+    it.
+    """
 
     info = DetectorInfo(
         "fake", "ab" * 32, "openvino", "cpu", "f32", (64, 64), {"cattle": 0.5}, {"cow": "cattle"}

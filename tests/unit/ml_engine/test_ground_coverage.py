@@ -13,7 +13,9 @@ from ml_engine.ground.camera_pose import Deviations, Poses
 def flown(
     xy_m: np.ndarray, *, height_m: float = 50.0, yaw_deg: float = 0.0, pitch_deg: float = -90.0
 ) -> Poses:
-    """A camera of 1000 px focal length and 1000 x 500 px: from 50 m straight above it sees 50 m x 25 m."""
+    """A camera of 1000 px focal length and 1000 x 500 px: from 50 m straight above it sees 50 m x
+    25 m.
+    """
     count = len(xy_m)
     yaw, pitch, roll = (np.full(count, np.radians(angle)) for angle in (yaw_deg, pitch_deg, 0.0))
     deviations = Deviations(1.5, 1.5, 0.03, 0.01, 0.03)
@@ -55,7 +57,9 @@ def test_the_same_ground_counts_once() -> None:
 
 
 def test_an_oblique_frame() -> None:
-    """45 degrees down from 50 m: rows 14.04 degrees above and below the axis; the trapezoid between."""
+    """45 degrees down from 50 m: rows 14.04 degrees above and below the axis; the trapezoid
+    between.
+    """
     camera = flown(np.zeros((1, 2)), pitch_deg=-45.0)
     outline = footprint(camera, 0, camera.axes())
     assert outline is not None
@@ -90,7 +94,9 @@ def passes(apart_m: float) -> np.ndarray:
 
 
 def test_strips_between_passes() -> None:
-    """Passes 70 m apart that see 50 m leave two strips of 20 m, as long as the middles of the pictures are apart: 200 m."""
+    """Passes 70 m apart that see 50 m leave two strips of 20 m, as long as the middles of the
+    pictures are apart: 200 m.
+    """
     seen = covered(flown(passes(70.0)))
     areas = [area for _, area in seen.unseen]
     assert len(areas) == 2 and areas == pytest.approx([20 * 200] * 2, rel=0.03)
@@ -107,7 +113,9 @@ def test_overlapping_passes_leave_nothing() -> None:
 
 
 def test_a_field_seen_all_round_has_a_hole() -> None:
-    """Round a square of 200 m, 50 m wide east and west and 25 m north and south: the middle is a gap and a hole."""
+    """Round a square of 200 m, 50 m wide east and west and 25 m north and south: the middle is a
+    gap and a hole.
+    """
     side = np.arange(0, 200, 1.0)
     zero, full = np.zeros(200), np.full(200, 200.0)
     way = np.concatenate(

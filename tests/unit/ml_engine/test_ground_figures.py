@@ -90,7 +90,10 @@ def test_tracks_are_told_apart() -> None:
 
 
 def test_one_animal_or_two_by_hand() -> None:
-    """Radii of 2.146 m are deviations of 1 m each way: 2 m² together. On the spot the density is 1 / (4 pi), 0.0796 a square metre."""
+    """Radii of 2.146 m are deviations of 1 m each way: 2 m² together.
+
+    On the spot the density is 1 / (4 pi), 0.0796 a square metre.
+    """
     here, radius = np.zeros(2), 2.146
     sparse = ground_separation(here, here, radius, radius, 0.0, per_m2=0.001)
     assert sparse == pytest.approx(0.0796 / 0.0806, abs=1e-3)

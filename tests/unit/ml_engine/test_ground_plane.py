@@ -41,7 +41,8 @@ def test_the_bottom_centre_of_a_box_is_where_the_animal_stands() -> None:
     ground = ground_of(ABOVE)
     tracks = ground.placed(tracks_of({1: {0: (100, 300), 1: (110, 250)}}), np.arange(20))
     np.testing.assert_allclose(tracks.ground, [[10, 10], [11, 15]], atol=1e-3)
-    # The foot of a box of 40 x 60 px is known to sqrt(1 + 2²) and sqrt(1 + 3²) px, 0.22 and 0.32 m; and the pairs to a few pixels.
+    # The foot of a box of 40 x 60 px is known to sqrt(1 + 2²) and sqrt(1 + 3²) px, 0.22 and 0.32 m;
+    # and the pairs to a few pixels.
     assert (tracks.ground_error_m > 0.55).all() and (tracks.ground_error_m < 0.9).all()
     assert (ground.source, ground.unit) == ("calibration", "m")
 

@@ -161,7 +161,9 @@ def test_a_still_camera_never_looked_away() -> None:
 
 @pytest.mark.parametrize("moving", [False, True])
 def test_leaving_out_what_is_unlikely_leaves_out_nothing_else(moving: bool) -> None:
-    """Bounds spare most pairs of a long recording their weighing; they must hold whatever the model."""
+    """Bounds spare most pairs of a long recording their weighing; they must hold whatever the
+    model.
+    """
     generator = np.random.default_rng(3)
     firsts = generator.integers(0, 1500, 60)
     paths = [
@@ -197,7 +199,9 @@ def test_pairs_come_in_parts_of_bounded_size() -> None:
 
 def test_a_velocity_that_few_boxes_or_a_cut_one_tell_counts_for_less() -> None:
     def against_turn(paths: list[Path2D], **model: float) -> float:
-        """Return by how much another direction makes the link less likely, under a model and under one without the errors."""
+        """Return by how much another direction makes the link less likely, under a model and under
+        one without the errors.
+        """
         values = [
             possible_links(describe(tracklet_boxes(paths), view.camera), view, one, 3600).log_odds[
                 0

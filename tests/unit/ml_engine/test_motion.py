@@ -1,4 +1,6 @@
-"""Camera motion on pictures made for it: a meadow of noise under a known camera, with and without animals."""
+"""Camera motion on pictures made for it: a meadow of noise under a known camera, with and without
+animals.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def swing(degrees: float) -> np.ndarray:
 
 
 class Herd:
-    """Textured rectangles that go their own ways over the picture; `share` of it is covered at the start."""
+    """Textured rectangles that go their own ways over the picture; `share` of it is covered at the
+    start.
+    """
 
     def __init__(
         self, count: int, size_px: int, *, speed_px: float, together: bool = False, seed: int = 5
@@ -80,7 +84,9 @@ class Herd:
 def film(
     country: np.ndarray, camera: Path3, frames: int, *, herd: Herd | None = None, noise: float = 1.5
 ) -> list[np.ndarray]:
-    """Return (360, 640, 3) pictures; `camera` gives, per frame, the transform from frame 0's pixels to its own."""
+    """Return (360, 640, 3) pictures; `camera` gives, per frame, the transform from frame 0's pixels
+    to its own.
+    """
     rng = np.random.default_rng(9)
     pictures = []
     for frame in range(frames):
@@ -169,7 +175,9 @@ def test_a_moving_camera_is_followed(name: str, step_px: float, chain_px: float)
 def test_a_moving_camera_is_followed_behind_a_herd_that_fills_half_of_the_frame(
     name: str, end_px: float
 ) -> None:
-    """A herd looks like a part of the country until it has moved by more than a pixel: the first frames may be off, the chain is not."""
+    """A herd looks like a part of the country until it has moved by more than a pixel: the first
+    frames may be off, the chain is not.
+    """
     camera, count = CAMERAS[name], 25 if name == "fast pan" else 40
     results = measured(film(meadow(1), camera, count, herd=Herd(18, 82, speed_px=1.5)))
     total = np.eye(3)

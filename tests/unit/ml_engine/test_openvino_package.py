@@ -21,7 +21,8 @@ print(json.dumps([installed, reporting, openvino.Core.__name__, openvino.convert
 
 
 def test_openvino_loads_without_its_usage_reports(tmp_path: Path) -> None:
-    # An environment of its own, because the package does not report from CI jobs. The proxy does not exist: nothing gets out.
+    # An environment of its own, because the package does not report from CI jobs. The proxy does
+    # not exist: nothing gets out.
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
     done = subprocess.run(
         [sys.executable, "-c", LOAD],

@@ -117,7 +117,9 @@ def test_who_is_there_at_a_time() -> None:
 
 
 def spread_of(evidence: Evidence, candidates: Candidates) -> tuple[float, float]:
-    """Return the mean and the standard deviation of what the number of those seen is multiplied with."""
+    """Return the mean and the standard deviation of what the number of those seen is multiplied
+    with.
+    """
     more = draw(evidence, candidates, MODEL).more
     return float(more.mean()), float(more.std())
 

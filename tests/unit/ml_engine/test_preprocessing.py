@@ -1,4 +1,7 @@
-"""Our preprocessing against the image processors of transformers. Needs no weights, but transformers' import takes seconds."""
+"""Our preprocessing against the image processors of transformers.
+
+Needs no weights, but transformers' import takes seconds.
+"""
 
 from __future__ import annotations
 

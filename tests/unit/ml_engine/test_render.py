@@ -1,4 +1,6 @@
-"""The annotated video: same length, times and bytes every time; it shows what was tracked, and stops when told to."""
+"""The annotated video: same length, times and bytes every time; it shows what was tracked, and
+stops when told to.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def table(rows: list[tuple[int, int, str, tuple[float, float, float, float], boo
 
 
 def walk(frames: int, height: int = 240) -> TrackTable:
-    """One cow walks down through the whole picture, one person stands; a second cow is there in the second half."""
+    """One cow walks down through the whole picture, one person stands; a second cow is there in the
+    second half.
+    """
     rows = []
     for n in range(frames):
         y = n * (height - 50) / frames

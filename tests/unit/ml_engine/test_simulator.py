@@ -1,4 +1,6 @@
-"""Simulated scenes: the same again for the same seed, errors at the rates stated, and a truth that can be checked by hand."""
+"""Simulated scenes: the same again for the same seed, errors at the rates stated, and a truth that
+can be checked by hand.
+"""
 
 from __future__ import annotations
 

@@ -89,7 +89,8 @@ def test_a_turn_of_the_camera_is_followed_until_the_plane_ends() -> None:
     short = stabilise(log_with(["first_frame", *[rotation(0.5)] * 80]))
     assert len(short.reasons) == 1
     assert short.reference_row[0] == pytest.approx(40, abs=5)
-    # A distant point straight ahead of the reference frame is put onto the same place from everywhere.
+    # A distant point straight ahead of the reference frame is put onto the same place from
+    # everywhere.
     rows = np.array([20, 40, 60])
     start = np.linalg.inv(short.to_reference[rows]) @ np.array([320.0, 240, 1])
     assert np.allclose(short.stabilised(start[:, :2] / start[:, 2:], rows), [320, 240], atol=1e-6)

@@ -68,7 +68,9 @@ def test_two_seen_at_once_are_two_however_near() -> None:
 
 
 def test_a_swap_of_two_that_cross_is_undone() -> None:
-    """The tracker broke off where they met; the pieces nearest to each other belong to different ones."""
+    """The tracker broke off where they met; the pieces nearest to each other belong to different
+    ones.
+    """
     right = [walk((100, 240), (6, 0), range(33)), walk((100, 240), (6, 0), range(38, 70))]
     left = [walk((520, 246), (-6, 0), range(33)), walk((520, 246), (-6, 0), range(38, 70))]
     _, chain = joined([right[0], left[0], left[1], right[1]])

@@ -28,7 +28,9 @@ def sample(
     size: float = 40,
     resolution_wh: tuple[int, int] = (416, 416),
 ) -> Sample:
-    """True boxes found with the scores `right`, boxes beside them with the scores `wrong`, and some that nobody found."""
+    """True boxes found with the scores `right`, boxes beside them with the scores `wrong`, and some
+    that nobody found.
+    """
     true = boxes_at(len(right) + missed, size)
     xyxy = np.concatenate([true[: len(right)], boxes_at(len(wrong), size) + 500])
     scores = np.zeros((len(xyxy), 3), np.float32)

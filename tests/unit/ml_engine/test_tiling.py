@@ -83,7 +83,8 @@ def test_animal_at_a_seam_is_found_once() -> None:
     slices = plan_tiles((1000, 500), "1x2", (416, 416))
     (left, _, left_end, _), (right, *_) = slices[1], slices[2]
     assert (left, left_end, right) == (0, 556, 444)
-    # Whole in the right tile from 500 to 600; the left tile sees it up to its end only, with a higher score.
+    # Whole in the right tile from 500 to 600; the left tile sees it up to its end only, with a
+    # higher score.
     found = [
         of(),
         of((500, 100, 556, 150, 0.9), (10, 10, 60, 50, 0.8)),

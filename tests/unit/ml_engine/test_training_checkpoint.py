@@ -1,4 +1,6 @@
-"""The bundled checkpoint: what is in the folder, and that it finds animals in scenes it has not seen."""
+"""The bundled checkpoint: what is in the folder, and that it finds animals in scenes it has not
+seen.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Annotated pictures of a user: which formats are read, and that copies never lie on both sides of a split."""
+"""Annotated pictures of a user: which formats are read, and that copies never lie on both sides of
+a split.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Training: the cheap step equals the plain one, a seed decides everything, and what was cut off goes on as if it had not been."""
+"""Training: the cheap step equals the plain one, a seed decides everything, and what was cut off
+goes on as if it had not been.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ def start():
         return AutoModelForObjectDetection.from_pretrained(bundled_checkpoint())
 
 
-# Which queries are refined hangs on rounding: in sixteen bits some are others, and their gradients with them.
+# Which queries are refined hangs on rounding: in sixteen bits some are others, and their gradients
+# with them.
 @pytest.mark.parametrize(
     ("halves", "most_loss", "most_apart"), [(False, 1e-4, 0.02), (True, 0.01, 0.8)]
 )

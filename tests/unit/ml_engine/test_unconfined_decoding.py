@@ -1,4 +1,6 @@
-"""Where the system takes no filter of system calls, Muster decodes nothing, unless the operator allows it; then it says so."""
+"""Where the system takes no filter of system calls, Muster decodes nothing, unless the operator
+allows it; then it says so.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every frame is the one that the index says it is, in every container, from wherever decoding begins."""
+"""Every frame is the one that the index says it is, in every container, from wherever decoding
+begins.
+"""
 
 from __future__ import annotations
 
@@ -180,7 +182,9 @@ def corner(quarter: tuple[int, int]) -> np.ndarray:
 def test_rotation_is_applied(
     tmp_path: Path, stored_ccw: int, mirrored: bool, size: tuple[int, int], bright: tuple[int, int]
 ) -> None:
-    """The top left quarter is bright as stored; where it lands after the turn that a player makes is known."""
+    """The top left quarter is bright as stored; where it lands after the turn that a player makes
+    is known.
+    """
     path = write_video(
         tmp_path / "a.mp4",
         frames=3,

@@ -50,7 +50,9 @@ def test_include_and_exclude() -> None:
 
 
 def test_entries_occupancy_and_dwell() -> None:
-    """At 10 fps: 1 is inside from the start for 4 s; 2 comes in twice, 1 s each; 3 passes through in 0.2 s."""
+    """At 10 fps: 1 is inside from the start for 4 s; 2 comes in twice, 1 s each; 3 passes through
+    in 0.2 s.
+    """
     out, within = (400.0, 200.0), (200.0, 200.0)
     tracks = tracks_of(
         {

@@ -1,4 +1,6 @@
-"""A worker is killed, loses an answer or stands still at every single call to a store or queue that a job takes, one after the other."""
+"""A worker is killed, loses an answer or stands still at every single call to a store or queue that
+a job takes, one after the other.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def bases(tmp_path: Path) -> Iterator[Path]:
 async def work_off(
     stand: WorkerStand, worker: Processor, calls: Calls | None = None, *, most: int = 60
 ) -> None:
-    """Let a worker process messages until the job has ended and no message is left, waiting for those that are delayed."""
+    """Let a worker process messages until the job has ended and no message is left, waiting for
+    those that are delayed.
+    """
     for _ in range(most):
         received = await stand.receive()
         if received is not None:
@@ -36,7 +40,8 @@ async def work_off(
             working = asyncio.ensure_future(
                 worker.process(calls.queue(stand.ports, queue) if calls else queue, lease)
             )
-            # Time passes only for a worker that waits for an outage to end, or the calls would be others each time.
+            # Time passes only for a worker that waits for an outage to end, or the calls would be
+            # others each time.
             while not (await asyncio.wait((working,), timeout=0.02))[0]:
                 if calls and calls.disturbed:
                     stand.timer.advance(1)
@@ -134,7 +139,9 @@ async def test_an_answer_lost_at_every_call(bases: Iterator[Path], render: bool)
 
 
 async def seen_by_readers(stand: WorkerStand) -> dict[str, Any]:
-    """Return what readers see of the job: its record, its statistics, and its published blobs with their ETags."""
+    """Return what readers see of the job: its record, its statistics, and its published blobs with
+    their ETags.
+    """
     job = await stand.job()
     prefix = result_blob("job1", str(job.result_revision), "")
     blobs = {blob.name: blob.etag async for blob in stand.ports.results.list_blobs(prefix)}
@@ -147,7 +154,9 @@ async def seen_by_readers(stand: WorkerStand) -> dict[str, Any]:
 async def test_a_zombie_that_stood_still_at_every_call_changes_nothing_that_a_reader_sees(
     bases: Iterator[Path], after: bool, recounted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not know that time has passed: only fences, receipts and blobs that are written once are in its way."""
+    """It does not know that time has passed: only fences, receipts and blobs that are written once
+    are in its way.
+    """
     monkeypatch.setattr("worker.source_cache.LOCK_PATIENCE_S", 0.0)
     whole, _ = await undisturbed(next(bases))
     for place, name in enumerate(whole.names):

@@ -1,4 +1,6 @@
-"""Messages that somebody puts into the queue: no job is changed, no blob deleted, no worker dies, and the next message is done."""
+"""Messages that somebody puts into the queue: no job is changed, no blob deleted, no worker dies,
+and the next message is done.
+"""
 
 from __future__ import annotations
 

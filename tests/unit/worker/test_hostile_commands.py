@@ -1,4 +1,6 @@
-"""The operator's commands beside broken, foreign or living jobs: one that cannot be helped stops nothing, and nothing unseen is deleted."""
+"""The operator's commands beside broken, foreign or living jobs: one that cannot be helped stops
+nothing, and nothing unseen is deleted.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ async def test_a_job_that_cannot_be_begun_stops_no_other(stand: WorkerStand) -> 
     ids=["text", "empty", "old", "older"],
 )
 async def test_results_without_statistics_stop_no_other(stand: WorkerStand, broken: bytes) -> None:
-    """A release of before, or a file that was damaged: there is a record, and its results make no statistics."""
+    """A release of before, or a file that was damaged: there is a record, and its results make no
+    statistics.
+    """
     for number in (1, 2):
         await lost(stand, number, results=broken)
         fields = {"state": "completed", "result_revision": "r0001-aaaaaaaa", "counts": {}}
@@ -103,7 +107,9 @@ async def test_results_without_statistics_stop_no_other(stand: WorkerStand, brok
 
 
 async def test_results_that_a_backup_does_not_know_are_shown_again(stand: WorkerStand) -> None:
-    """Counted again after the backup: the sweeper has deleted the revision that the backup's record names."""
+    """Counted again after the backup: the sweeper has deleted the revision that the backup's record
+    names.
+    """
     await stand.submit(b"19 frames")
     await stand.drain(stand.worker())
     backup = await stand.job()
@@ -152,7 +158,9 @@ async def test_results_that_are_gone_are_said_to_be(stand: WorkerStand) -> None:
 async def test_purge_leaves_a_job_alone_of_which_a_part_is_young(
     stand: WorkerStand, young: str
 ) -> None:
-    """Another database's worker writes to it: what was shown would be the old part, and all of it would go."""
+    """Another database's worker writes to it: what was shown would be the old part, and all of it
+    would go.
+    """
     await lost(stand, 1)
     await lost(stand, 2)
     stand.timer.advance(7200)

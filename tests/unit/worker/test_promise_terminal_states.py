@@ -1,4 +1,6 @@
-"""Promise: within an attempt terminal states never regress, whatever the order of messages, on a store in memory and on SQLite."""
+"""Promise: within an attempt terminal states never regress, whatever the order of messages, on a
+store in memory and on SQLite.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,9 @@ class Chronicle:
 
 
 class World:
-    """Two workers, and messages that are delivered in any order, late, twice, or after their lease has ended."""
+    """Two workers, and messages that are delivered in any order, late, twice, or after their lease
+    has ended.
+    """
 
     def __init__(self, stand: WorkerStand, chronicle: Chronicle) -> None:
         self.stand, self.chronicle = stand, chronicle
@@ -102,7 +106,9 @@ class World:
         await self.chronicle.look()
 
     async def _meanwhile(self, calls: int, other: str) -> None:
-        """Let something else happen in the midst of the steps to come, before so many more of their calls."""
+        """Let something else happen in the midst of the steps to come, before so many more of their
+        calls.
+        """
         self.meanwhile[len(self.calls.names) + calls] = other
 
     async def _before_call(self, place: int, name: str) -> None:

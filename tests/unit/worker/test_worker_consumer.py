@@ -105,7 +105,8 @@ async def test_after_work_a_message_is_noticed_within_200_ms_on_either_queue(
     bench = Bench(stand, monkeypatch)
     await bench.seconds(15)
     await stand.ports.queue.send(b"first")
-    # At most 1.32 s between two looks; and no more than 10 s may pass from work to work here, or the worker is idle again.
+    # At most 1.32 s between two looks; and no more than 10 s may pass from work to work here, or
+    # the worker is idle again.
     await bench.seconds(1.4)
     assert len(bench.recorder.received) == 1, "an idle worker notices, too, only later"
     for number, queue in enumerate((stand.ports.queue, stand.ports.detect_queue) * 3):

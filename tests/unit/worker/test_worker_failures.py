@@ -39,7 +39,9 @@ def raising(error: Exception, *, times: int = 10**6) -> Callable[..., None]:
 
 
 async def drain_with_delays(stand: WorkerStand, worker: Any, *, most: int = 60) -> int:
-    """Process messages, letting time pass while they are delayed, until the job has ended; return how many there were."""
+    """Process messages, letting time pass while they are delayed, until the job has ended; return
+    how many there were.
+    """
     count = 0
     for _ in range(most):
         while await stand.deliver(worker) is not None:

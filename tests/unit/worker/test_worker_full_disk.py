@@ -1,4 +1,6 @@
-"""A full disk: the job waits for room, says so, and goes on by itself; it fails when it has waited for too long."""
+"""A full disk: the job waits for room, says so, and goes on by itself; it fails when it has waited
+for too long.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def stand(tmp_path: Path) -> Iterator[WorkerStand]:
 
 
 def full(*segments: int) -> Callable[..., None]:
-    """Return a hook of `detect_segment` that finds no room for these segments, or for any where none is named."""
+    """Return a hook of `detect_segment` that finds no room for these segments, or for any where
+    none is named.
+    """
 
     def hook(segment: Any, *_: Any) -> None:
         if not segments or segment.index in segments:

@@ -1,4 +1,6 @@
-"""Messages that are not plainly ours: of an unknown job, a newer release, another installation, in base64, no messages at all."""
+"""Messages that are not plainly ours: of an unknown job, a newer release, another installation, in
+base64, no messages at all.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ async def deliver_for(stand: WorkerStand, seconds: float) -> int:
 
 
 async def test_a_worker_with_another_database_deletes_nothing(stand: WorkerStand) -> None:
-    """The loss that was seen: the job's record is in another database, and the worker takes its message."""
+    """The loss that was seen: the job's record is in another database, and the worker takes its
+    message.
+    """
     await stand.submit()
     await stand.ports.results.put("jobs/job1/log/k/00000.parquet", b"log")
     before = await blobs(stand)

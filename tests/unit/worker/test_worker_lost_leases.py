@@ -1,4 +1,6 @@
-"""A lease that ended while nobody else took the message: its receipt is still good, so that nothing but the worker itself holds it back."""
+"""A lease that ended while nobody else took the message: its receipt is still good, so that nothing
+but the worker itself holds it back.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def stand(tmp_path: Path) -> Iterator[WorkerStand]:
 def stands_still_after(
     stand: WorkerStand, request: Callable[..., Awaitable[Any]]
 ) -> Callable[..., Awaitable[Any]]:
-    """Return a request after whose answer the process stands still, once, until every lease that it has is over."""
+    """Return a request after whose answer the process stands still, once, until every lease that it
+    has is over.
+    """
     left = [1]
 
     async def asked(*args: Any, **keywords: Any) -> Any:
@@ -41,7 +45,9 @@ def stands_still_after(
 async def deliver_and_stand_still(
     stand: WorkerStand, worker: Any, step: str, function: str
 ) -> tuple[JobQueue, Lease]:
-    """Let a worker do a step, and stand still after a request of its to the store of jobs: the last one before it settles."""
+    """Let a worker do a step, and stand still after a request of its to the store of jobs: the last
+    one before it settles.
+    """
     queue, lease = await stand.deliver_until(worker, step)
     jobs: Any = stand.ports.jobs
     setattr(jobs, function, stands_still_after(stand, getattr(jobs, function)))

@@ -1,4 +1,6 @@
-"""Blobs that a step needs and that are gone: the job fails at once, says which, and a retry does what can be done."""
+"""Blobs that a step needs and that are gone: the job fails at once, says which, and a retry does
+what can be done.
+"""
 
 from __future__ import annotations
 

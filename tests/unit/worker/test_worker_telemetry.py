@@ -1,4 +1,6 @@
-"""A drone's telemetry through the worker: found when a job is planned, handed to `assemble`; a bad track costs nothing but itself."""
+"""A drone's telemetry through the worker: found when a job is planned, handed to `assemble`; a bad
+track costs nothing but itself.
+"""
 
 from __future__ import annotations
 
@@ -163,7 +165,9 @@ async def test_a_bad_track_beside_a_good_one_is_told_too(stand: WorkerStand) -> 
 
 
 async def test_a_redelivered_plan_leaves_the_stored_track_as_it_is(stand: WorkerStand) -> None:
-    """Of two deliveries at once the later one must not change the ETag that the earlier one has recorded."""
+    """Of two deliveries at once the later one must not change the ETag that the earlier one has
+    recorded.
+    """
     await stand.submit(b"35 frames\n" + flight(48.1))
     earlier = await stand.ports.sources.put("jobs/job1/telemetry/track-000.srt", flight(48.1))
     await stand.drain(stand.worker())

@@ -1,4 +1,6 @@
-"""A worker whose machine cannot confine the decoder fails no job: another worker does the work, and `/health` says what is wrong."""
+"""A worker whose machine cannot confine the decoder fails no job: another worker does the work, and
+`/health` says what is wrong.
+"""
 
 from __future__ import annotations
 
