@@ -45,7 +45,7 @@ class Section(BaseModel):
         extra = cls.model_fields[info.field_name].json_schema_extra
         unit = str(extra["unit"]) if isinstance(extra, dict) else ""
         # Times are added to dates, which end with the year 9999.
-        longest = timedelta(days=36525) / timedelta(**{unit: 1}) if unit in _TIMES else math.inf
+        longest = timedelta(days=365_250) / timedelta(**{unit: 1}) if unit in _TIMES else math.inf
         if isinstance(value, int | float) and value > longest:
             raise ValueError(f"give {longest:.0f} or less")
         return value

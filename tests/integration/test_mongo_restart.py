@@ -16,7 +16,7 @@ from bson.int64 import Int64
 
 from core.adapters.mongo import MongoConnection, MongoJobStore, MongoStatsStore
 from core.domain.job import Job, SourceFile
-from core.errors import Unavailable
+from core.errors import InvalidInput, Unavailable
 from core.ports import JobFilter, StatsFilter
 from tests.contract.databases import drop_database, put_all
 from tests.contract.test_stats_store import make_record
@@ -169,5 +169,6 @@ async def test_nobody_there(unique_name: Callable[[str], str]) -> None:
 
 
 async def test_an_address_that_is_none(unique_name: Callable[[str], str]) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(InvalidInput) as caught:
         await MongoJobStore(MongoConnection("nonsense://x", database=unique_name("x"))).open()
+    assert caught.value.code == "bad_mongo_uri"

@@ -138,6 +138,7 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
     ],
     "core/observability/tracing.py:_TRACEPARENT": [longer("00-", "a")],
     "ml_engine/video/sandbox/verdicts.py:error_from": [longer("", "a")],
+    "ml_engine/cli/count.py:_UPLOAD": [longer("", "upload "), longer("", "upload the video ")],
     "ml_engine/detection/runtimes/checkpoint.py:_HUB_ID": [
         longer("", "a", "!"),
         longer("a/", "a", "!"),

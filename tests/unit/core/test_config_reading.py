@@ -161,7 +161,7 @@ def test_a_number_that_is_not_finite_is_refused(variable: Variable, value: str) 
 
 
 @pytest.mark.parametrize("variable", TIMES, ids=by_name)
-def test_a_time_of_more_than_a_century_is_refused(variable: Variable) -> None:
+def test_a_time_of_more_than_a_thousand_years_is_refused(variable: Variable) -> None:
     with pytest.raises(InvalidConfiguration) as refused:
         read(variable.section, Sources({variable.name: "1e12"}))
     assert f"{variable.name} is '1e12' (environment). Give" in refused.value.message
