@@ -207,8 +207,8 @@ class Ground:
                 else "there is neither a calibration nor a drone's full attitude"
             )
             note = (
-                f"The map shows no animals because {reason}."
-                " Give ground_points as longitude and latitude (unit wgs84), or telemetry."
+                f"No animals on the map: {reason}; "
+                "give ground_points as longitude and latitude (unit wgs84), or telemetry."
             )
         return geojson.collection(
             [*geojson.coverage_features(self.seen, plane), *path, *ways], note
