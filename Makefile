@@ -18,7 +18,7 @@ setup:  ## make the virtual environment .venv (the other commands call it)
 run: setup  ## start Azurite, the API and a worker on this machine and count the sample video
 	@exec $(PY) -m infra.run
 
-check: setup  ## style, types, structure and unit tests, in two processes: about two minutes
+check: setup  ## style, types, structure and unit tests, in two processes: two to three minutes
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check --quiet . && $(PY) -m mypy
 	@$(PY) -m pytest tests/unit -q $(SIDE_BY_SIDE) $(ARGS)
 
