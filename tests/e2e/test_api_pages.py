@@ -1,5 +1,6 @@
-"""/docs and /redoc in headless Chromium: they show the API, ask nobody else for anything, and keep
-to their policy.
+"""/docs and /redoc in headless Chromium.
+
+They show the API, send no request to another server, and keep to their policy.
 """
 
 from __future__ import annotations

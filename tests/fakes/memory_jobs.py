@@ -1,6 +1,6 @@
 """A job store in memory, for unit tests.
 
-It keeps JSON, so that nobody shares an object with the store.
+It keeps JSON, so that callers share no object with the store.
 """
 
 from __future__ import annotations

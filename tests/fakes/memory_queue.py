@@ -39,8 +39,10 @@ class _Message:
 
 
 class MemoryJobQueue(JobQueue):
-    """A queue in memory. As on Azure, an expired receipt stays good until somebody else receives
-    the message, and times are whole seconds.
+    """A queue in memory.
+
+    As on Azure, an expired receipt stays valid until another consumer receives the message, and
+    times are whole seconds.
 
     Attributes:
         away: Set it to make every call raise `Unavailable`, as when the service does not answer.

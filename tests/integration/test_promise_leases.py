@@ -38,8 +38,9 @@ async def stand(
 
 
 def working(seconds: float, *, busy: bool = False) -> Callable[..., None]:
-    """Return what an engine does that takes so long: it waits, or it computes in Python and yields
-    to nobody of its own will.
+    """Return an engine's work of that many seconds.
+
+    It waits, or, if `busy`, it computes in Python and never yields to other threads by choice.
     """
 
     def work(_: Any, should_stop: Callable[[], bool]) -> None:

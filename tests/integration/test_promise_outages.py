@@ -148,8 +148,9 @@ def wait_until(enough: Callable[[], bool], told: object, *, seconds: float) -> N
 
 
 def check_everything(stack: Stack, jobs: list[str]) -> None:
-    """All accepted jobs complete, and nothing else is there: no job that nobody knows of, no blob
-    of nobody, no failure counted.
+    """Check that all accepted jobs complete, and that nothing else is left.
+
+    There is no unknown job, no orphaned blob and no counted failure.
     """
     for job_id in jobs:
         assert stack.wait(job_id)["state"] == "completed"

@@ -1,5 +1,6 @@
-"""A failed or cancelled job that is tried again goes on from what is stored, once, whoever asks how
-often and whatever dies.
+"""Promise: a retried job continues from what is stored, exactly once.
+
+This holds however many callers ask for the retry, and whichever process dies.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Promise: who asked for it is told how a job ended, at least once, under one id, on real Azurite,
-whoever is killed when.
+"""Promise: a job's webhook is delivered at least once, under one id, on real Azurite.
+
+This holds whichever process is killed, at any moment.
 """
 
 from __future__ import annotations

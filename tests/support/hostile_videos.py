@@ -1,5 +1,6 @@
-"""Videos that want to break whoever opens them: seeded, so that each can be made again from its
-name.
+"""Hostile videos, made to break the program that opens them.
+
+They are seeded, so that each can be made again from its name.
 """
 
 from __future__ import annotations
