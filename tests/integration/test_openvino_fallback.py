@@ -11,45 +11,20 @@ import numpy as np
 import pytest
 
 from core.errors import DetectorError
-from ml_engine.detection.detector import Detector
-from ml_engine.detection.loading import load_detector
 from ml_engine.detection.runtimes.checkpoint import open_checkpoint
-from tests.support.architectures import ARCHITECTURES
-from tests.support.published_checkpoints import write_checkpoint
-
-BY_NAME = {one.name: one for one in ARCHITECTURES}
-Load = Callable[..., Detector]
+from tests.support.small_checkpoints import Load, closed_at_end, written_once
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Writes a small checkpoint, once for all tests."""
-    written: dict[str, Path] = {}
-
-    def write(name: str) -> Path:
-        if name not in written:
-            written[name] = tmp_path_factory.mktemp("checkpoint") / "published"
-            write_checkpoint(BY_NAME[name], written[name], small=True)
-        return written[name]
-
-    return write
+    return written_once(tmp_path_factory)
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Iterator[Load]:
-    opened: list[Detector] = []
-
-    def opener(folder: Path, device: Any) -> Detector:
-        opened.append(
-            load_detector(
-                str(folder), name="test", device=device, cache_dir=tmp_path / "cache", threads=1
-            )
-        )
-        return opened[-1]
-
-    yield opener
-    for detector in opened:
-        detector.close()
+    with closed_at_end(tmp_path / "cache") as opener:
+        yield opener
 
 
 def pictures(count: int, height: int, width: int) -> list[np.ndarray]:
